@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * Every message between holdfast's processes. One message is one datagram on a
+ * SOCK_SEQPACKET socket: a fixed struct that begins with a wire_header, and at
+ * most one file descriptor beside it. Both ends come from one build, so the
+ * structs are the format; a peer that sends another version, type, length or
+ * number of descriptors is dropped (see src/common/chan.h).
+ *
+ * Strings are NUL-terminated within their arrays; receivers check that with
+ * wire_string_ok().
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "verdict.h"
+
+#define WIRE_VERSION 1
+#define WIRE_PATH_MAX                                                          \
+	4096 /* PATH_MAX: the longest path /proc/self/fd can name */
+#define WIRE_TEXT_MAX	   1024
+#define WIRE_SIGNATURE_MAX 256
+#define WIRE_EXE_MAX	   512 /* longer executable paths are cut: they only inform \
+				*/
+
+enum wire_type {
+	/* supervisor to a child */
+	WIRE_CONFIG = 1, /* fd: a sealed snapshot of the configuration */
+	WIRE_PEER, /* fd: a socket whose other end another process holds */
+	WIRE_PING, /* answer with WIRE_PONG from the main loop */
+	WIRE_ENGINE_DOWN, /* no engine can be started: do not keep openers
+			     waiting for one */
+	WIRE_TRUSTED_PID, /* this process reads the configuration: do not hold
+			     its opens */
+	WIRE_HISTORY,	  /* restarts and gaps, for status */
+	/* a child to the supervisor */
+	WIRE_READY,
+	WIRE_FAILED, /* the child could not do what was asked; text says why */
+	WIRE_PONG,
+	/* anyone to the reporter, and the engine to the supervisor who passes
+	   it on */
+	WIRE_NOTE,
+	WIRE_FOUND,
+	/* engine to guard */
+	WIRE_ENGINE_INFO,
+	WIRE_WORKER, /* fd: the socket of a new worker */
+	/* guard to engine */
+	WIRE_KILL_WORKER,
+	WIRE_RETIRE, /* another engine has taken over: end */
+	/* guard to worker and back */
+	WIRE_SCAN, /* fd: the file to scan */
+	WIRE_VERDICT,
+	/* control socket: see control.h */
+	WIRE_CONTROL_STATUS,
+	WIRE_CONTROL_STATUS_REPLY,
+	WIRE_CONTROL_INCLUDE,
+	WIRE_CONTROL_INCLUDE_REPLY,
+	WIRE_TYPE_COUNT
+};
+
+struct wire_header {
+	uint16_t version;
+	uint16_t type; /* enum wire_type */
+	uint32_t size; /* of the whole message in bytes */
+};
+_Static_assert(sizeof(struct wire_header) == 8, "wire format");
+
+/* A message that is a type and nothing more: PING, PONG, CONFIG, ENGINE_DOWN,
+ * control requests. */
+struct wire_plain {
+	struct wire_header header;
+};
+_Static_assert(sizeof(struct wire_plain) == 8, "wire format");
+
+enum wire_peer_role {
+	WIRE_PEER_REPORTER, /* guard: send notes and findings here */
+	WIRE_PEER_ENGINE,  /* guard: an engine that has loaded its signatures */
+	WIRE_PEER_CONTROL, /* guard: the listening control socket */
+	WIRE_PEER_GUARD,   /* engine, reporter: the guard's end */
+	WIRE_PEER_COUNT
+};
+
+struct wire_peer {
+	struct wire_header header;
+	uint32_t role; /* enum wire_peer_role */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_peer) == 16, "wire format");
+
+struct wire_trusted_pid {
+	struct wire_header header;
+	int32_t pid; /* 0: nobody any more */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_trusted_pid) == 16, "wire format");
+
+struct wire_history {
+	struct wire_header header;
+	int64_t started_at;   /* of the supervisor, seconds since the epoch */
+	uint64_t last_gap_us; /* how long the last loss of the guard left files
+				 unprotected; 0: never */
+	uint32_t guard_restarts, engine_restarts, reporter_restarts;
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_history) == 40, "wire format");
+
+/* READY and FAILED. The engine reports what it loaded; the others leave the
+ * numbers 0. */
+struct wire_result {
+	struct wire_header header;
+	uint32_t signatures; /* loaded, the embedded test signature included */
+	uint32_t test_only;  /* 1: nothing but the embedded test signature */
+	char text[WIRE_TEXT_MAX]; /* FAILED: why */
+};
+_Static_assert(sizeof(struct wire_result) == 1040, "wire format");
+
+struct wire_note {
+	struct wire_header header;
+	uint32_t priority; /* of syslog: LOG_ERR, LOG_WARNING, ... */
+	uint32_t unused;
+	char text[WIRE_TEXT_MAX];
+};
+_Static_assert(sizeof(struct wire_note) == 1040, "wire format");
+
+/* What the opener of an infected file was told. */
+enum wire_answer {
+	WIRE_ANSWER_BLOCKED,
+	WIRE_ANSWER_NOTIFIED, /* mode = notify: let through */
+	WIRE_ANSWER_LATE, /* the verdict came after the hold deadline had let
+			     the opener through */
+	WIRE_ANSWER_COUNT
+};
+
+struct wire_found {
+	struct wire_header header;
+	int64_t time_us;  /* since the epoch */
+	int32_t pid;	  /* of the first opener */
+	uint32_t uid;	  /* its effective uid; UINT32_MAX: not known */
+	uint32_t answer;  /* enum wire_answer */
+	uint32_t openers; /* how many opens this one scan answered */
+	char signature[WIRE_SIGNATURE_MAX];
+	char exe[WIRE_EXE_MAX]; /* of the first opener; empty: not known */
+	char path[WIRE_PATH_MAX];
+};
+_Static_assert(sizeof(struct wire_found) == 4896, "wire format");
+
+struct wire_engine_info {
+	struct wire_header header;
+	int64_t loaded_at; /* seconds since the epoch */
+	uint32_t signatures;
+	uint32_t test_only;
+	uint32_t workers;
+	uint32_t scan_deadline_ms; /* a worker that is silent for longer is lost
+				    */
+};
+_Static_assert(sizeof(struct wire_engine_info) == 32, "wire format");
+
+/* WORKER and KILL_WORKER */
+struct wire_worker {
+	struct wire_header header;
+	int32_t pid;
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_worker) == 16, "wire format");
+
+struct wire_scan {
+	struct wire_header header;
+	uint64_t id; /* comes back in the verdict */
+};
+_Static_assert(sizeof(struct wire_scan) == 16, "wire format");
+
+struct wire_verdict {
+	struct wire_header header;
+	uint64_t id;
+	uint32_t verdict; /* enum verdict */
+	uint32_t unused;
+	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE,
+					    FAILED: why */
+};
+_Static_assert(sizeof(struct wire_verdict) == 280, "wire format");
+
+/* A datagram is never longer than this. */
+#define WIRE_MESSAGE_MAX 8192
+_Static_assert(sizeof(struct wire_found) <= WIRE_MESSAGE_MAX, "wire format");
+
+/* wire_string_ok() says whether a string array that came over a socket ends
+ * within its bounds. */
+static inline bool wire_string_ok(const char *string, size_t size)
+{
+	return memchr(string, '\0', size) != NULL;
+}
+
+/* WIRE_INIT() gives the header of a message of C type struct_type. */
+#define WIRE_INIT(type_, struct_type)                                          \
+	{                                                                      \
+		.version = WIRE_VERSION, .type = (type_),                      \
+		.size = sizeof(struct_type)                                    \
+	}

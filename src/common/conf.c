@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "conf.h"
+
+#include "match.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* How the text of a key becomes its value. */
+enum conf_type {
+	CONF_STRING,
+	CONF_PATH,   /* absolute */
+	CONF_RULES,  /* list of rules, see match.h */
+	CONF_NAMES,  /* list of words */
+	CONF_CHOICE, /* one of the names in choices */
+	CONF_BOOL,
+	CONF_DURATION,
+	CONF_SIZE,
+	CONF_COUNT,
+	CONF_PLANNED /* part of the contract, without effect in this version */
+};
+
+struct conf_choice {
+	const char *name;
+	unsigned value;
+};
+
+struct conf_key {
+	const char *section, *name;
+	enum conf_type type;
+	size_t offset; /* of the member of struct conf */
+	const struct conf_choice *choices;
+	uint64_t min, max; /* of numbers, in the unit of the member */
+};
+
+static const struct conf_choice choices_mode[] = {
+	{"block", CONTROL_MODE_BLOCK},
+	{"notify", CONTROL_MODE_NOTIFY},
+	{"off", CONTROL_MODE_OFF},
+	{0}};
+static const struct conf_choice choices_answer[] = {
+	{"allow", CONF_ALLOW}, {"deny", CONF_DENY}, {0}};
+static const struct conf_choice choices_facility[] = {
+	{"daemon", LOG_DAEMON}, {"user", LOG_USER},
+	{"auth", LOG_AUTH},	{"authpriv", LOG_AUTHPRIV},
+	{"mail", LOG_MAIL},	{"local0", LOG_LOCAL0},
+	{"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2},
+	{"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},
+	{"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},
+	{"local7", LOG_LOCAL7}, {0}};
+
+#define KEY(section_, name_, type_, member_, ...)                              \
+	{                                                                      \
+		section_, name_, type_, offsetof(struct conf, member_),        \
+			__VA_ARGS__                                            \
+	}
+#define PLANNED(section_, name_)                                               \
+	{                                                                      \
+		section_, name_, CONF_PLANNED, 0, NULL, 0, 0                   \
+	}
+#define NUMBER(min_, max_) NULL, (min_), (max_)
+#define MINUTE		   UINT64_C(60000)
+#define MIB		   (UINT64_C(1) << 20)
+
+static const struct conf_key conf_keys[] = {
+	KEY("service", "user", CONF_STRING, user, NUMBER(0, 0)),
+	KEY("service", "state-dir", CONF_PATH, state_dir, NUMBER(0, 0)),
+	KEY("service", "run-dir", CONF_PATH, run_dir, NUMBER(0, 0)),
+	KEY("service", "control-group", CONF_STRING, control_group,
+	    NUMBER(0, 0)),
+
+	KEY("on-access", "include", CONF_RULES, include, NUMBER(0, 0)),
+	KEY("on-access", "exclude", CONF_RULES, exclude, NUMBER(0, 0)),
+	KEY("on-access", "exclude-user", CONF_NAMES, exclude_user,
+	    NUMBER(0, 0)),
+	KEY("on-access", "exclude-process", CONF_RULES, exclude_process,
+	    NUMBER(0, 0)),
+	KEY("on-access", "mode", CONF_CHOICE, mode, choices_mode, 0, 0),
+	KEY("on-access", "hold-timeout", CONF_DURATION, hold_timeout_ms,
+	    NUMBER(100, 60 * MINUTE)),
+	KEY("on-access", "on-timeout", CONF_CHOICE, on_timeout, choices_answer,
+	    0, 0),
+	KEY("on-access", "on-failure", CONF_CHOICE, on_failure, choices_answer,
+	    0, 0),
+	KEY("on-access", "on-incomplete", CONF_CHOICE, on_incomplete,
+	    choices_answer, 0, 0),
+	PLANNED("on-access", "scan-ahead"),
+
+	KEY("engine", "signatures", CONF_PATH, signatures, NUMBER(0, 0)),
+	KEY("engine", "workers", CONF_COUNT, workers, NUMBER(1, 128)),
+	/* libclamav refuses files of 2 GiB and more whatever it is told */
+	KEY("engine", "max-file-size", CONF_SIZE, max_file_size,
+	    NUMBER(1, 2047 * MIB)),
+	KEY("engine", "max-scan-size", CONF_SIZE, max_scan_size,
+	    NUMBER(1, 64 * 1024 * MIB)),
+	KEY("engine", "max-scan-time", CONF_DURATION, max_scan_time_ms,
+	    NUMBER(100, 60 * MINUTE)),
+	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
+	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
+
+	PLANNED("full-scan", "schedule"),
+	PLANNED("full-scan", "path"),
+	PLANNED("full-scan", "exclude"),
+	PLANNED("full-scan", "cross-filesystems"),
+	PLANNED("full-scan", "finish-by"),
+	PLANNED("full-scan", "cpu"),
+	PLANNED("full-scan", "random-delay"),
+
+	PLANNED("signatures", "mirror"),
+	PLANNED("signatures", "database"),
+	PLANNED("signatures", "check-every"),
+	PLANNED("signatures", "random-delay"),
+	PLANNED("signatures", "custom"),
+	PLANNED("signatures", "rate-limit"),
+	PLANNED("signatures", "proxy"),
+	PLANNED("signatures", "max-age-warning"),
+
+	KEY("alerts", "syslog", CONF_BOOL, syslog, NUMBER(0, 0)),
+	KEY("alerts", "facility", CONF_CHOICE, facility, choices_facility, 0,
+	    0),
+	KEY("alerts", "log-file", CONF_PATH, log_file, NUMBER(0, 0)),
+	KEY("alerts", "log-file-max-size", CONF_SIZE, log_file_max_size,
+	    NUMBER(4096, 1024 * 1024 * MIB)),
+	PLANNED("alerts", "json-file"),
+	PLANNED("alerts", "repeat-after"),
+	PLANNED("alerts", "command"),
+	PLANNED("alerts", "webhook"),
+	PLANNED("alerts", "metrics-file"),
+
+	PLANNED("quarantine", "action"),
+	PLANNED("quarantine", "directory"),
+	PLANNED("quarantine", "max-size"),
+	PLANNED("quarantine", "keep"),
+};
+#define N_KEYS (sizeof(conf_keys) / sizeof(conf_keys[0]))
+_Static_assert(N_KEYS <= CONF_KEYS_MAX, "conf.h must make room");
+
+struct conf *conf_new(void)
+{
+	struct conf *conf = calloc(1, sizeof(*conf));
+
+	if (!conf)
+		return NULL;
+
+	conf->user = strdup("holdfast");
+	conf->control_group = strdup("holdfast");
+	conf->state_dir = strdup("/var/lib/holdfast");
+	conf->run_dir = strdup("/run/holdfast");
+	conf->mode = CONTROL_MODE_BLOCK;
+	conf->hold_timeout_ms = 15000;
+	conf->on_timeout = conf->on_failure = conf->on_incomplete = CONF_ALLOW;
+	conf->max_file_size = 100 * MIB;
+	conf->max_scan_size = 400 * MIB;
+	conf->max_scan_time_ms = 2 * MINUTE;
+	conf->heuristics = true;
+	conf->syslog = true;
+	conf->facility = LOG_DAEMON;
+	conf->log_file_max_size = 20 * MIB;
+
+	if (!conf->user || !conf->control_group || !conf->state_dir ||
+	    !conf->run_dir)
+		return conf_free(conf);
+	return conf;
+}
+
+static void *conf_member(const struct conf *conf, const struct conf_key *key)
+{
+	return (char *)conf + key->offset;
+}
+
+struct conf *conf_free(struct conf *conf)
+{
+	if (!conf)
+		return NULL;
+
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
+	     key++) {
+		if (key->type == CONF_STRING || key->type == CONF_PATH) {
+			free(*(char **)conf_member(conf, key));
+		} else if (key->type == CONF_RULES || key->type == CONF_NAMES) {
+			struct conf_list *list = conf_member(conf, key);
+
+			for (size_t i = 0; i < list->n_entries; i++)
+				free(list->entries[i].text);
+			free(list->entries);
+		}
+	}
+	free(conf);
+	return NULL;
+}
+
+static const struct conf_key *conf_find_key(const char *section,
+					    const char *name)
+{
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
+	     key++)
+		if (!strcmp(key->section, section) && !strcmp(key->name, name))
+			return key;
+	return NULL;
+}
+
+bool conf_knows_section(const char *section)
+{
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
+	     key++)
+		if (!strcmp(key->section, section))
+			return true;
+	return false;
+}
+
+unsigned conf_line(const struct conf *conf, const char *section,
+		   const char *name)
+{
+	const struct conf_key *key = conf_find_key(section, name);
+
+	return key ? conf->lines[key - conf_keys] : 0;
+}
+
+static bool conf_key_is_single(const struct conf_key *key)
+{
+	return key->type != CONF_RULES && key->type != CONF_NAMES &&
+	       key->type != CONF_PLANNED;
+}
+
+/* Takes ownership of text. */
+static int conf_list_add(struct conf_list *list, char *text, unsigned line,
+			 const char **problem)
+{
+	struct conf_entry *entries;
+
+	if (list->n_entries >= CONF_LIST_MAX) {
+		free(text);
+		*problem = "more than 256 entries";
+		return -EINVAL;
+	}
+	entries = reallocarray(list->entries, list->n_entries + 1,
+			       sizeof(*entries));
+	if (!entries) {
+		free(text);
+		return -ENOMEM;
+	}
+	list->entries = entries;
+	list->entries[list->n_entries++] =
+		(struct conf_entry){.text = text, .line = line};
+	return 0;
+}
+
+static int conf_set_string(char **member, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*member);
+	*member = copy;
+	return 0;
+}
+
+static int conf_set_path(char **member, const char *value, const char **problem)
+{
+	char *path;
+
+	if (strchr(value, '*')) {
+		*problem = "* is not allowed here";
+		return -EINVAL;
+	}
+	path = match_normalize(value, problem);
+	if (!path)
+		return *problem ? -EINVAL : -ENOMEM;
+	free(*member);
+	*member = path;
+	return 0;
+}
+
+struct conf_unit {
+	const char *name;
+	uint64_t factor;
+};
+
+/* A number with a unit behind it. The first unit is the one a bare number has.
+ */
+static bool conf_parse_number(const char *value, const struct conf_unit *units,
+			      uint64_t *ret)
+{
+	unsigned long long number;
+	char *unit;
+
+	if (*value < '0' || *value > '9')
+		return false;
+	errno = 0;
+	number = strtoull(value, &unit, 10);
+	if (errno)
+		return false;
+	unit += strspn(unit, " ");
+
+	for (const struct conf_unit *u = units; u->name; u++)
+		if (!strcmp(unit, u->name) || (u == units && !*unit))
+			return !__builtin_mul_overflow(number, u->factor, ret);
+	return false;
+}
+
+static const struct conf_unit units_none[] = {{"", 1}, {0}};
+static const struct conf_unit units_time[] = {
+	{"s", 1000},	      {"ms", 1}, {"m", MINUTE}, {"h", 60 * MINUTE},
+	{"d", 1440 * MINUTE}, {0}};
+static const struct conf_unit units_size[] = {
+	{"", 1}, {"K", 1 << 10}, {"M", MIB}, {"G", 1024 * MIB}, {0}};
+
+static int conf_set_number(uint64_t *member, const struct conf_key *key,
+			   const char *value, char *problem,
+			   size_t problem_size)
+{
+	const struct conf_unit *units = key->type == CONF_DURATION ? units_time
+					: key->type == CONF_SIZE   ? units_size
+								   : units_none;
+	const char *expected =
+		key->type == CONF_DURATION
+			? "a duration such as 500ms, 15s, 2m or 1h"
+		: key->type == CONF_SIZE
+			? "a size such as 4096, 512K, 100M or 2G"
+			: "a number, or auto";
+	uint64_t number;
+
+	if (key->type == CONF_COUNT && !strcmp(value, "auto")) {
+		*member = 0;
+		return 0;
+	}
+	if (!conf_parse_number(value, units, &number)) {
+		(void)snprintf(problem, problem_size, "'%s' is not %s", value,
+			       expected);
+		return -EINVAL;
+	}
+	if (number < key->min || number > key->max) {
+		const char *unit = key->type == CONF_DURATION ? "ms"
+				   : key->type == CONF_SIZE   ? " bytes"
+							      : "";
+
+		(void)snprintf(problem, problem_size,
+			       "%s is out of range: %llu%s to %llu%s", value,
+			       (unsigned long long)key->min, unit,
+			       (unsigned long long)key->max, unit);
+		return -EINVAL;
+	}
+	*member = number;
+	return 0;
+}
+
+static int conf_set_choice(unsigned *member, const struct conf_choice *choices,
+			   const char *value, char *problem,
+			   size_t problem_size)
+{
+	int n = snprintf(problem, problem_size, "'%s' is none of:", value);
+
+	for (const struct conf_choice *choice = choices; choice->name;
+	     choice++) {
+		if (!strcmp(value, choice->name)) {
+			*member = choice->value;
+			return 0;
+		}
+		if (n >= 0 && (size_t)n < problem_size)
+			n += snprintf(problem + n, problem_size - (size_t)n,
+				      " %s", choice->name);
+	}
+	return -EINVAL;
+}
+
+static int conf_set_bool(bool *member, const char *value, char *problem,
+			 size_t problem_size)
+{
+	static const struct conf_choice choices[] = {
+		{"yes", true}, {"no", false}, {0}};
+	unsigned choice;
+	int r = conf_set_choice(&choice, choices, value, problem, problem_size);
+
+	if (r == 0)
+		*member = choice;
+	return r;
+}
+
+/* Copies the text for a list: rules are normalized, names are taken as they
+ * are. */
+static char *conf_entry_text(const struct conf_key *key, const char *value,
+			     const char **problem)
+{
+	return key->type == CONF_RULES ? match_normalize(value, problem)
+				       : strdup(value);
+}
+
+static int conf_set_member(struct conf *conf, const struct conf_key *key,
+			   const char *value, unsigned line, char *problem,
+			   size_t problem_size)
+{
+	void *member = conf_member(conf, key);
+	const char *why = NULL;
+	char *text;
+	int r;
+
+	switch (key->type) {
+	case CONF_STRING:
+		return conf_set_string(member, value);
+	case CONF_CHOICE:
+		return conf_set_choice(member, key->choices, value, problem,
+				       problem_size);
+	case CONF_BOOL:
+		return conf_set_bool(member, value, problem, problem_size);
+	case CONF_DURATION:
+	case CONF_SIZE:
+	case CONF_COUNT:
+		return conf_set_number(member, key, value, problem,
+				       problem_size);
+	case CONF_PATH:
+		r = conf_set_path(member, value, &why);
+		break;
+	case CONF_RULES:
+	case CONF_NAMES:
+		text = conf_entry_text(key, value, &why);
+		r = text  ? conf_list_add(member, text, line, &why)
+		    : why ? -EINVAL
+			  : -ENOMEM;
+		break;
+	case CONF_PLANNED:
+	default:
+		(void)snprintf(problem, problem_size,
+			       "has no effect in this version");
+		return 1;
+	}
+
+	if (r == -EINVAL)
+		(void)snprintf(problem, problem_size, "'%s': %s", value, why);
+	return r;
+}
+
+int conf_set(struct conf *conf, const char *section, const char *name,
+	     const char *value, unsigned line, char *problem,
+	     size_t problem_size)
+{
+	const struct conf_key *key = conf_find_key(section, name);
+	char why[512];
+	int r;
+
+	if (!key) {
+		(void)snprintf(problem, problem_size,
+			       conf_knows_section(section)
+				       ? "unknown key '%s' in section [%s]"
+				       : "key '%s' in the unknown section [%s]",
+			       name, section);
+		return -EINVAL;
+	}
+	if (!*value) {
+		(void)snprintf(problem, problem_size, "%s: no value", name);
+		return -EINVAL;
+	}
+
+	if (conf_key_is_single(key) && conf->lines[key - conf_keys]) {
+		(void)snprintf(problem, problem_size,
+			       "%s: given before, on line %u", name,
+			       conf->lines[key - conf_keys]);
+		return -EINVAL;
+	}
+
+	conf->lines[key - conf_keys] = line;
+	r = conf_set_member(conf, key, value, line, why, sizeof(why));
+	if (r == -EINVAL || r == 1)
+		(void)snprintf(problem, problem_size, "%s: %s", name, why);
+	return r;
+}
+
+char *conf_signatures_dir(const struct conf *conf, char *buffer, size_t size)
+{
+	if (conf->signatures)
+		(void)snprintf(buffer, size, "%s", conf->signatures);
+	else
+		(void)snprintf(buffer, size, "%s/signatures", conf->state_dir);
+	return buffer;
+}
+
+/*
+ * A snapshot is a run of section NUL key NUL value NUL. Unlike the INI file it
+ * can hold any path: symbolic links may resolve to names that no line of an INI
+ * file can spell.
+ */
+static void conf_write_one(FILE *out, const struct conf_key *key,
+			   const char *value)
+{
+	(void)fprintf(out, "%s%c%s%c%s%c", key->section, 0, key->name, 0, value,
+		      0);
+}
+
+static void conf_write_choice(FILE *out, const struct conf_key *key,
+			      unsigned value)
+{
+	for (const struct conf_choice *choice = key->choices; choice->name;
+	     choice++)
+		if (choice->value == value)
+			conf_write_one(out, key, choice->name);
+}
+
+static void conf_write_number(FILE *out, const struct conf_key *key,
+			      uint64_t value)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%llu%s", (unsigned long long)value,
+		       key->type == CONF_DURATION ? "ms" : "");
+	conf_write_one(out, key,
+		       key->type == CONF_COUNT && !value ? "auto" : text);
+}
+
+static void conf_write_list(FILE *out, const struct conf_key *key,
+			    const struct conf_list *list)
+{
+	for (size_t i = 0; i < list->n_entries; i++)
+		conf_write_one(out, key, list->entries[i].text);
+}
+
+static void conf_write(FILE *out, const struct conf *conf)
+{
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
+	     key++) {
+		void *member = conf_member(conf, key);
+
+		switch (key->type) {
+		case CONF_STRING:
+		case CONF_PATH:
+			if (*(char **)member)
+				conf_write_one(out, key, *(char **)member);
+			break;
+		case CONF_RULES:
+		case CONF_NAMES:
+			conf_write_list(out, key, member);
+			break;
+		case CONF_CHOICE:
+			conf_write_choice(out, key, *(unsigned *)member);
+			break;
+		case CONF_BOOL:
+			conf_write_one(out, key,
+				       *(bool *)member ? "yes" : "no");
+			break;
+		case CONF_DURATION:
+		case CONF_SIZE:
+		case CONF_COUNT:
+			conf_write_number(out, key, *(uint64_t *)member);
+			break;
+		case CONF_PLANNED:
+		default:
+			break;
+		}
+	}
+	/* What has no key of its own: the numbers behind the names. */
+	(void)fprintf(out, "%s%c%u %u %u%c", "resolved", 0, conf->uid,
+		      conf->gid, conf->control_gid, 0);
+	for (size_t i = 0; i < conf->exclude_user.n_entries; i++)
+		(void)fprintf(out, "%u%c", conf->exclude_user.entries[i].uid,
+			      0);
+}
+
+int conf_snapshot(const struct conf *conf)
+{
+	const int seals =
+		F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	int fd, r = 0;
+
+	if (!out)
+		return -errno;
+	conf_write(out, conf);
+	if (fclose(out) != 0) {
+		free(text);
+		return -ENOMEM;
+	}
+
+	fd = memfd_create("holdfast.conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || write(fd, text, size) != (ssize_t)size ||
+	    fcntl(fd, F_ADD_SEALS, seals) < 0)
+		r = -errno;
+	free(text);
+	if (r < 0 && fd >= 0)
+		close(fd);
+	return r < 0 ? r : fd;
+}
+
+/* Steps from string to string within the snapshot. NULL: there is no further
+ * one. */
+static const char *snapshot_next(const char **at, const char *end)
+{
+	const char *string = *at,
+		   *nul = memchr(string, '\0', (size_t)(end - string));
+
+	if (!nul)
+		return NULL;
+	*at = nul + 1;
+	return string;
+}
+
+static bool snapshot_read_resolved(struct conf *conf, const char *at,
+				   const char *end)
+{
+	const char *ids = snapshot_next(&at, end);
+
+	if (!ids || sscanf(ids, "%u %u %u", &conf->uid, &conf->gid,
+			   &conf->control_gid) != 3)
+		return false;
+	for (size_t i = 0; i < conf->exclude_user.n_entries; i++) {
+		const char *uid = snapshot_next(&at, end);
+
+		if (!uid ||
+		    sscanf(uid, "%u", &conf->exclude_user.entries[i].uid) != 1)
+			return false;
+	}
+	return at == end;
+}
+
+static bool snapshot_read(struct conf *conf, const char *at, const char *end)
+{
+	char problem[512];
+	const char *section;
+
+	while ((section = snapshot_next(&at, end))) {
+		const char *key, *value;
+
+		if (!strcmp(section, "resolved"))
+			return snapshot_read_resolved(conf, at, end);
+		key = snapshot_next(&at, end);
+		value = snapshot_next(&at, end);
+		if (!key || !value ||
+		    conf_set(conf, section, key, value, 0, problem,
+			     sizeof(problem)) < 0)
+			return false;
+	}
+	return false;
+}
+
+struct conf *conf_from_snapshot(int fd)
+{
+	struct conf *conf = conf_new();
+	struct stat status;
+	char *text;
+
+	if (!conf || fstat(fd, &status) < 0 || status.st_size <= 0)
+		return conf_free(conf);
+	text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd,
+		    0);
+	if (text == MAP_FAILED)
+		return conf_free(conf);
+	if (!snapshot_read(conf, text, text + status.st_size))
+		conf = conf_free(conf);
+	(void)munmap(text, (size_t)status.st_size);
+	return conf;
+}

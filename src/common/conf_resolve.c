@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "conf.h"
+
+#include "match.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/magic.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+
+struct resolver {
+	struct conf *conf;
+	conf_report report;
+	void *context;
+	unsigned errors;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+resolver_error(struct resolver *resolver, unsigned line, const char *format,
+	       ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	resolver->report(resolver->context, LOG_ERR, line, text);
+	resolver->errors++;
+}
+
+/* Users and groups may be given as numbers. */
+static bool parse_id(const char *text, unsigned *ret)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || number >= UINT32_MAX)
+		return false;
+	*ret = (unsigned)number;
+	return true;
+}
+
+static bool resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
+{
+	struct passwd *user =
+		parse_id(name, ret_uid) ? getpwuid(*ret_uid) : getpwnam(name);
+
+	if (!user)
+		return false;
+	*ret_uid = user->pw_uid;
+	*ret_gid = user->pw_gid;
+	return true;
+}
+
+static bool resolve_group(const char *name, gid_t *ret_gid)
+{
+	struct group *group;
+
+	if (parse_id(name, ret_gid))
+		return true;
+	group = getgrnam(name);
+	if (group)
+		*ret_gid = group->gr_gid;
+	return group != NULL;
+}
+
+static void resolve_service(struct resolver *resolver)
+{
+	struct conf *conf = resolver->conf;
+	unsigned line = conf_line(conf, "service", "user");
+
+	if (!resolve_user(conf->user, &conf->uid, &conf->gid))
+		resolver_error(resolver, line,
+			       "user: there is no user '%s'; create it as a "
+			       "system user of its own",
+			       conf->user);
+	else if (conf->uid == 0)
+		resolver_error(resolver, line,
+			       "user: must not be root: its opens are never "
+			       "held, and files from anywhere "
+			       "are unpacked as this user");
+	if (!resolve_group(conf->control_group, &conf->control_gid))
+		resolver_error(resolver,
+			       conf_line(conf, "service", "control-group"),
+			       "control-group: there is no group '%s'",
+			       conf->control_group);
+}
+
+static void resolve_excluded_users(struct resolver *resolver)
+{
+	struct conf_list *users = &resolver->conf->exclude_user;
+
+	for (size_t i = 0; i < users->n_entries; i++) {
+		struct conf_entry *entry = &users->entries[i];
+		gid_t gid;
+
+		if (!parse_id(entry->text, &entry->uid) &&
+		    !resolve_user(entry->text, &entry->uid, &gid))
+			resolver_error(resolver, entry->line,
+				       "exclude-user: there is no user '%s'",
+				       entry->text);
+	}
+}
+
+/* Puts rest, which is empty or begins with a slash, behind a directory. */
+static char *path_join(const char *directory, const char *rest)
+{
+	char *path;
+
+	if (!strcmp(directory, "/") && *rest)
+		directory = "";
+	return asprintf(&path, "%s%s", directory, rest) < 0 ? NULL : path;
+}
+
+char *conf_resolve_path(const char *path)
+{
+	char *head = strdup(path), *real = NULL, *resolved;
+
+	if (!head)
+		return NULL;
+
+	/* Leave out components from the end until the rest exists; the root
+	 * always does. */
+	while (!(real = realpath(*head ? head : "/", NULL)) && *head)
+		*strrchr(head, '/') = '\0';
+	resolved = real ? path_join(real, path + strlen(head)) : NULL;
+	free(real);
+	free(head);
+	return resolved;
+}
+
+/* Resolves what stands before the first component with a *; the rest is a
+ * pattern, not a path. */
+static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
+{
+	unsigned length = match_literal_length(entry->text);
+	char *literal = strndup(entry->text, length);
+	char *real = literal ? conf_resolve_path(literal) : NULL;
+	char *rule =
+		real ? path_join(real, entry->text + (length > 1 ? length : 0))
+		     : NULL;
+
+	free(literal);
+	free(real);
+	if (!rule) {
+		resolver_error(resolver, entry->line, "out of memory");
+		return;
+	}
+	free(entry->text);
+	entry->text = rule;
+}
+
+static void resolve_rules(struct resolver *resolver, struct conf_list *list)
+{
+	for (size_t i = 0; i < list->n_entries; i++)
+		resolve_rule(resolver, &list->entries[i]);
+}
+
+/* The filesystems that a permission mark makes no sense on, or is dangerous on:
+ * a server that does not answer would hang the guard, and changes made on the
+ * far side raise no event. */
+static const char *filesystem_problem(long type)
+{
+	switch (type) {
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+	case CGROUP_SUPER_MAGIC:
+	case CGROUP2_SUPER_MAGIC:
+	case DEVPTS_SUPER_MAGIC:
+	case DEBUGFS_MAGIC:
+	case TRACEFS_MAGIC:
+	case SECURITYFS_MAGIC:
+	case BPF_FS_MAGIC:
+		return "the kernel's own filesystem, which holds no files to "
+		       "scan";
+	case NFS_SUPER_MAGIC:
+	case SMB_SUPER_MAGIC:
+	case CIFS_SUPER_MAGIC:
+	case SMB2_SUPER_MAGIC:
+	case CEPH_SUPER_MAGIC:
+	case AFS_SUPER_MAGIC:
+	case V9FS_MAGIC:
+		return "a network filesystem; this version protects local ones "
+		       "only";
+	case FUSE_SUPER_MAGIC:
+		return "a FUSE filesystem; this version protects the kernel's "
+		       "own filesystems only";
+	case AUTOFS_SUPER_MAGIC:
+		return "an automounter's directory; include what is mounted "
+		       "there";
+	default:
+		return NULL;
+	}
+}
+
+static void check_include(struct resolver *resolver,
+			  const struct conf_entry *entry)
+{
+	char *directory =
+		strndup(entry->text, match_literal_length(entry->text));
+	const char *problem;
+	struct statfs status;
+
+	if (!directory)
+		resolver_error(resolver, entry->line, "out of memory");
+	else if (statfs(directory, &status) < 0)
+		resolver_error(resolver, entry->line, "include: %s: %s",
+			       directory, strerror(errno));
+	else if ((problem = filesystem_problem(status.f_type)))
+		resolver_error(resolver, entry->line, "include: %s is on %s",
+			       directory, problem);
+	free(directory);
+}
+
+/* Where a file or directory that will be made must have a directory above it.
+ */
+static void check_parent(struct resolver *resolver, const char *section,
+			 const char *key, const char *path)
+{
+	char *parent = strdup(path),
+	     *slash = parent ? strrchr(parent, '/') : NULL;
+	struct stat status;
+
+	if (slash) {
+		slash[slash == parent] = '\0';
+		if (stat(parent, &status) < 0 || !S_ISDIR(status.st_mode))
+			resolver_error(resolver,
+				       conf_line(resolver->conf, section, key),
+				       "%s: there is no directory %s", key,
+				       parent);
+	}
+	free(parent);
+}
+
+/* The default directory of signatures may be missing: the embedded test
+ * signature is loaded then.
+ */
+static void check_signatures(struct resolver *resolver)
+{
+	const char *directory = resolver->conf->signatures;
+	struct stat status;
+
+	if (!directory)
+		return;
+	if (stat(directory, &status) < 0)
+		resolver_error(
+			resolver,
+			conf_line(resolver->conf, "engine", "signatures"),
+			"signatures: %s: %s", directory, strerror(errno));
+	else if (!S_ISDIR(status.st_mode))
+		resolver_error(
+			resolver,
+			conf_line(resolver->conf, "engine", "signatures"),
+			"signatures: %s is not a directory", directory);
+}
+
+int conf_resolve(struct conf *conf, conf_report report, void *context)
+{
+	struct resolver resolver = {
+		.conf = conf, .report = report, .context = context};
+
+	resolve_service(&resolver);
+	resolve_excluded_users(&resolver);
+	resolve_rules(&resolver, &conf->include);
+	resolve_rules(&resolver, &conf->exclude);
+	resolve_rules(&resolver, &conf->exclude_process);
+	for (size_t i = 0; i < conf->include.n_entries; i++)
+		check_include(&resolver, &conf->include.entries[i]);
+	check_parent(&resolver, "service", "run-dir", conf->run_dir);
+	check_parent(&resolver, "service", "state-dir", conf->state_dir);
+	if (conf->log_file)
+		check_parent(&resolver, "alerts", "log-file", conf->log_file);
+	check_signatures(&resolver);
+
+	return resolver.errors ? -EINVAL : 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "outbox.h"
+
+#include "chan.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+struct letter {
+	struct letter *prev, *next;
+	struct wire_header message[]; /* and what follows it */
+};
+
+struct outbox {
+	struct letter *letters;
+	size_t n_letters, max;
+	uint64_t dropped;
+	int fd;
+	bool gone; /* the peer closed its end; fd stays open, as the event loop
+		      may still know it */
+};
+
+struct outbox *outbox_new(size_t max)
+{
+	struct outbox *outbox = calloc(1, sizeof(*outbox));
+
+	if (outbox) {
+		outbox->max = max;
+		outbox->fd = -1;
+		outbox->gone = true;
+	}
+	return outbox;
+}
+
+static void outbox_remove(struct outbox *outbox, struct letter *letter)
+{
+	DL_DELETE(outbox->letters, letter);
+	outbox->n_letters--;
+	free(letter);
+}
+
+struct outbox *outbox_free(struct outbox *outbox)
+{
+	if (!outbox)
+		return NULL;
+
+	while (outbox->letters)
+		outbox_remove(outbox, outbox->letters);
+	outbox_connect(outbox, -1);
+	free(outbox);
+	return NULL;
+}
+
+void outbox_connect(struct outbox *outbox, int fd)
+{
+	if (outbox->fd >= 0)
+		close(outbox->fd);
+	outbox->fd = fd;
+	outbox->gone = fd < 0;
+}
+
+static void outbox_make_room(struct outbox *outbox)
+{
+	struct letter *victim = outbox->letters;
+
+	while (victim && victim->message->type == WIRE_FOUND)
+		victim = victim->next;
+	outbox_remove(outbox, victim ? victim : outbox->letters);
+	outbox->dropped++;
+}
+
+void outbox_push(struct outbox *outbox, const struct wire_header *message)
+{
+	struct letter *letter = malloc(sizeof(*letter) + message->size);
+
+	if (!letter) {
+		outbox->dropped++;
+		return;
+	}
+	memcpy(letter->message, message, message->size);
+
+	if (outbox->n_letters >= outbox->max)
+		outbox_make_room(outbox);
+	DL_APPEND(outbox->letters, letter);
+	outbox->n_letters++;
+
+	(void)outbox_flush(outbox);
+}
+
+void outbox_push_note(struct outbox *outbox, int priority, const char *text)
+{
+	struct wire_note note = {
+		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
+		.priority = (uint32_t)priority,
+	};
+
+	(void)snprintf(note.text, sizeof(note.text), "%s", text);
+	outbox_push(outbox, &note.header);
+}
+
+int outbox_flush(struct outbox *outbox)
+{
+	while (outbox->letters) {
+		int r = outbox->gone ? -ENOTCONN
+				     : chan_send(outbox->fd,
+						 outbox->letters->message, -1);
+
+		if (r < 0) {
+			outbox->gone = r != -EAGAIN;
+			return outbox->gone ? -ENOTCONN : -EAGAIN;
+		}
+		outbox_remove(outbox, outbox->letters);
+	}
+
+	return 0;
+}
+
+uint64_t outbox_dropped(const struct outbox *outbox)
+{
+	return outbox->dropped;
+}

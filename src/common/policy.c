@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "policy.h"
+
+#include "match.h"
+
+static const struct conf_entry *policy_find(const struct conf_list *rules,
+					    const char *path)
+{
+	for (size_t i = 0; i < rules->n_entries; i++)
+		if (match_path(rules->entries[i].text, path))
+			return &rules->entries[i];
+	return NULL;
+}
+
+struct policy_decision policy_path(const struct conf *conf, const char *path)
+{
+	const struct conf_entry *include = policy_find(&conf->include, path),
+				*exclude;
+
+	if (!include)
+		return (struct policy_decision){POLICY_NOT_INCLUDED, NULL};
+	exclude = policy_find(&conf->exclude, path);
+	if (exclude)
+		return (struct policy_decision){POLICY_EXCLUDED, exclude};
+	return (struct policy_decision){POLICY_IN_SCOPE, include};
+}
+
+const struct conf_entry *policy_user(const struct conf *conf, uid_t uid)
+{
+	for (size_t i = 0; i < conf->exclude_user.n_entries; i++)
+		if (conf->exclude_user.entries[i].uid == uid)
+			return &conf->exclude_user.entries[i];
+	return NULL;
+}
+
+const struct conf_entry *policy_process(const struct conf *conf,
+					const char *exe)
+{
+	return policy_find(&conf->exclude_process, exe);
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "clam.h"
+
+#include "../common/clock.h"
+#include "eicar.h" /* made from config/eicar.ndb */
+
+#include <clamav.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct clam {
+	struct cl_engine *engine;
+	struct cl_scan_options options;
+	uint64_t max_scan_time_ms;
+};
+
+/* What libclamav said last. Its own messages name the file and line of a bad
+ * signature; the error codes of its functions do not. The callback is
+ * process-wide, hence the variable. */
+static char clam_last_message[512];
+
+static void clam_on_message(enum cl_msg severity, const char *full,
+			    const char *message, void *context)
+{
+	if (severity == CL_MSG_ERROR)
+		(void)snprintf(clam_last_message, sizeof(clam_last_message),
+			       "%.*s", (int)strcspn(message, "\n"), message);
+}
+
+static void clam_problem(char *problem, size_t size, const char *what, int code)
+{
+	(void)snprintf(problem, size, "%s: %s%s%s%s", what, cl_strerror(code),
+		       *clam_last_message ? " (" : "", clam_last_message,
+		       *clam_last_message ? ")" : "");
+}
+
+/* libclamav loads from files only. */
+static int clam_load_embedded(struct clam *clam, const char *scratch,
+			      unsigned *signatures)
+{
+	char path[512];
+	int fd, r = CL_EWRITE;
+
+	(void)snprintf(path, sizeof(path), "%s/eicar.ndb", scratch);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return CL_ECREAT;
+	if (write(fd, eicar_signature, strlen(eicar_signature)) ==
+	    (ssize_t)strlen(eicar_signature))
+		r = cl_load(path, clam->engine, signatures, CL_DB_STDOPT);
+	close(fd);
+	(void)unlink(path);
+	return r;
+}
+
+/* Counts the files that are there to be loaded: 0 for an empty or missing
+ * directory, or a negative errno. */
+static int clam_count_files(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	const struct dirent *entry;
+	int n = 0;
+
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(dir)))
+		n += *entry->d_name != '.';
+	(void)closedir(dir);
+	return n;
+}
+
+static bool clam_load(struct clam *clam, const struct conf *conf,
+		      const char *scratch, unsigned *signatures,
+		      bool *test_only, char *problem, size_t problem_size)
+{
+	const unsigned options =
+		CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
+	char directory[PATH_MAX];
+	int n_files, r;
+
+	r = clam_load_embedded(clam, scratch, signatures);
+	if (r != CL_SUCCESS) {
+		clam_problem(problem, problem_size,
+			     "the embedded test signature", r);
+		return false;
+	}
+
+	conf_signatures_dir(conf, directory, sizeof(directory));
+	n_files = clam_count_files(directory);
+	if (n_files < 0) {
+		(void)snprintf(problem, problem_size,
+			       "signatures: cannot read %s as user %s: %s",
+			       directory, conf->user, strerror(-n_files));
+		return false;
+	}
+	*test_only = n_files == 0;
+	if (*test_only)
+		return true;
+
+	r = cl_load(directory, clam->engine, signatures, options);
+	if (r != CL_SUCCESS) {
+		char what[PATH_MAX + 32];
+
+		(void)snprintf(what, sizeof(what), "signatures: cannot load %s",
+			       directory);
+		clam_problem(problem, problem_size, what, r);
+		return false;
+	}
+	return true;
+}
+
+static int clam_configure(struct clam *clam, const struct conf *conf,
+			  const char *scratch)
+{
+	const struct {
+		enum cl_engine_field field;
+		uint64_t value;
+	} numbers[] = {
+		{CL_ENGINE_MAX_FILESIZE, conf->max_file_size},
+		{CL_ENGINE_MAX_SCANSIZE, conf->max_scan_size},
+		{CL_ENGINE_MAX_SCANTIME, conf->max_scan_time_ms},
+		/* The library's cache stores scans that were cut short as
+		   clean. */
+		{CL_ENGINE_DISABLE_CACHE, 1},
+		{CL_ENGINE_DISABLE_PE_STATS, 1},
+	};
+	int r = cl_engine_set_str(clam->engine, CL_ENGINE_TMPDIR, scratch);
+
+	for (size_t i = 0;
+	     i < sizeof(numbers) / sizeof(numbers[0]) && r == CL_SUCCESS; i++)
+		r = cl_engine_set_num(clam->engine, numbers[i].field,
+				      (long long)numbers[i].value);
+
+	clam->max_scan_time_ms = conf->max_scan_time_ms;
+	clam->options.parse = ~0u;
+	clam->options.general =
+		conf->heuristics ? CL_SCAN_GENERAL_HEURISTICS : 0;
+	/* Reaching a limit is reported as a finding of its own, which
+	 * clam_scan() tells apart. Without this a file cut short would be
+	 * called clean. */
+	clam->options.heuristic = CL_SCAN_HEURISTIC_EXCEEDS_MAX;
+	return r;
+}
+
+struct clam *clam_new(const struct conf *conf, const char *scratch,
+		      unsigned *ret_signatures, bool *ret_test_only,
+		      char *problem, size_t problem_size)
+{
+	struct clam *clam = calloc(1, sizeof(*clam));
+	int r = cl_init(CL_INIT_DEFAULT);
+
+	(void)snprintf(problem, problem_size, "out of memory");
+	if (!clam)
+		return NULL;
+	cl_set_clcb_msg(clam_on_message);
+	if (r == CL_SUCCESS)
+		clam->engine = cl_engine_new();
+	if (!clam->engine)
+		return clam_free(clam);
+
+	*ret_signatures = 0;
+	r = clam_configure(clam, conf, scratch);
+	if (r != CL_SUCCESS) {
+		clam_problem(problem, problem_size,
+			     "libclamav refuses its settings", r);
+		return clam_free(clam);
+	}
+	if (!clam_load(clam, conf, scratch, ret_signatures, ret_test_only,
+		       problem, problem_size))
+		return clam_free(clam);
+	r = cl_engine_compile(clam->engine);
+	if (r != CL_SUCCESS) {
+		clam_problem(problem, problem_size,
+			     "cannot compile the signatures", r);
+		return clam_free(clam);
+	}
+	return clam;
+}
+
+struct clam *clam_free(struct clam *clam)
+{
+	if (clam && clam->engine)
+		cl_engine_free(clam->engine);
+	free(clam);
+	return NULL;
+}
+
+int clam_set_scratch(struct clam *clam, const char *scratch)
+{
+	return cl_engine_set_str(clam->engine, CL_ENGINE_TMPDIR, scratch) ==
+			       CL_SUCCESS
+		       ? 0
+		       : -EINVAL;
+}
+
+/* What libclamav says, in our terms. */
+static enum verdict clam_judge(int code, const char *name, bool out_of_time)
+{
+	static const char limits[] = "Heuristics.Limits.Exceeded";
+
+	switch (code) {
+	case CL_VIRUS:
+		return name && !strncmp(name, limits, strlen(limits))
+			       ? VERDICT_INCOMPLETE
+			       : VERDICT_INFECTED;
+	case CL_CLEAN:
+		return out_of_time ? VERDICT_INCOMPLETE : VERDICT_CLEAN;
+	case CL_EMAXREC:
+	case CL_EMAXSIZE:
+	case CL_EMAXFILES:
+	case CL_ETIMEOUT:
+		return VERDICT_INCOMPLETE;
+	default:
+		return VERDICT_FAILED;
+	}
+}
+
+void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
+{
+	uint64_t began = clock_monotonic_us();
+	unsigned long scanned = 0;
+	const char *name = NULL; /* left untouched by libclamav for files of 5
+				    bytes and fewer */
+	int code = cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine,
+					&clam->options, NULL);
+	/* Running out of time is not reported: it comes back as clean. */
+	bool out_of_time = clock_monotonic_us() - began >=
+			   clam->max_scan_time_ms * CLOCK_US_PER_MS;
+	const char *reason = "";
+
+	ret_result->verdict = clam_judge(code, name, out_of_time);
+	switch (ret_result->verdict) {
+	case VERDICT_INFECTED:
+		reason = name ? name : "unnamed signature";
+		break;
+	case VERDICT_INCOMPLETE:
+		reason = out_of_time ? "max-scan-time"
+			 : name	     ? name
+				     : cl_strerror(code);
+		break;
+	case VERDICT_FAILED:
+		reason = cl_strerror(code);
+		break;
+	case VERDICT_CLEAN:
+	case VERDICT_COUNT:
+	default:
+		break;
+	}
+	(void)snprintf(ret_result->reason, sizeof(ret_result->reason), "%s",
+		       reason);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "engine.h"
+
+#include "../common/chan.h"
+#include "../common/clock.h"
+#include "../common/log.h"
+#include "clam.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <limits.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WORKERS_MAX 128
+
+/* Files that kill workers must not turn the engine into a fork bomb: so many
+ * replacements a second.
+ */
+#define RESPAWNS_PER_SECOND 50
+
+struct engine {
+	int channel; /* to the supervisor */
+	int guard;   /* -1: none */
+	int signals; /* signalfd of SIGCHLD */
+	bool retired;
+	struct conf *conf;
+	struct clam *clam;
+	struct wire_engine_info info;
+	pid_t slots[WORKERS_MAX]; /* the workers; 0: none */
+	unsigned n_slots;
+	uint64_t second_began_us; /* see RESPAWNS_PER_SECOND */
+	unsigned respawns;
+};
+
+static void engine_log(void *context, int priority, const char *text)
+{
+	const struct engine *engine = context;
+	struct wire_note note = {
+		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
+		.priority = (uint32_t)priority,
+	};
+
+	(void)snprintf(note.text, sizeof(note.text), "%s", text);
+	(void)chan_send(engine->channel, &note.header, -1);
+}
+
+static int scratch_remove(const char *path, const struct stat *status, int type,
+			  struct FTW *walk)
+{
+	/* What cannot be removed is found by the next worker of this slot, and
+	 * is in nobody's way.
+	 */
+	(void)remove(path);
+	return 0;
+}
+
+/* Makes a worker's directory anew, without what a killed one left there. */
+static void engine_scratch(const struct engine *engine, unsigned slot,
+			   char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/scratch/%d-%u", engine->conf->run_dir,
+		       getpid(), slot);
+	(void)nftw(path, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
+	if (mkdir(path, 0700) < 0)
+		log_error("cannot make %s: %m", path);
+}
+
+static void engine_fork_worker(struct engine *engine, unsigned slot)
+{
+	struct wire_worker message = {
+		.header = WIRE_INIT(WIRE_WORKER, struct wire_worker)};
+	char scratch[PATH_MAX];
+	int ends[2];
+
+	engine_scratch(engine, slot, scratch, sizeof(scratch));
+	if (chan_pair(ends) < 0) {
+		log_error("cannot make a worker's socket: %m");
+		return;
+	}
+	message.pid = fork();
+	if (message.pid == 0) {
+		/* Descriptors below are the standard ones; the rest is none of
+		 * the worker's business. */
+		if (dup2(ends[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
+			_exit(3);
+		worker_run(engine->clam, 3, scratch,
+			   engine->conf->max_scan_time_ms);
+	}
+	close(ends[1]);
+	if (message.pid < 0) {
+		log_error("cannot fork a worker: %m");
+	} else {
+		engine->slots[slot] = message.pid;
+		/* A guard that cannot be told is gone, and the worker ends with
+		 * the socket. */
+		(void)chan_send(engine->guard, &message.header, ends[0]);
+	}
+	close(ends[0]);
+}
+
+/* Forks what is missing. Returns false when some must wait for the next second.
+ */
+static bool engine_fill_slots(struct engine *engine)
+{
+	uint64_t now = clock_monotonic_us();
+
+	if (engine->guard < 0 || engine->retired)
+		return true;
+	if (now - engine->second_began_us >= CLOCK_US_PER_SEC) {
+		engine->second_began_us = now;
+		engine->respawns = 0;
+	}
+	for (unsigned slot = 0; slot < engine->n_slots; slot++) {
+		if (engine->slots[slot])
+			continue;
+		if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_slots)
+			return false;
+		engine->respawns++;
+		engine_fork_worker(engine, slot);
+	}
+	return true;
+}
+
+static void engine_reap(struct engine *engine)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	(void)!read(engine->signals, &info, sizeof(info));
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (WIFSIGNALED(status))
+			log_warning(
+				"worker %d was ended by %s (%s)", pid,
+				strsignal(WTERMSIG(status)),
+				WTERMSIG(status) == SIGALRM
+					? "it passed max-scan-time"
+					: "the file it scanned is tried again");
+		else if (WEXITSTATUS(status))
+			log_error("worker %d could not enter its sandbox", pid);
+		for (unsigned slot = 0; slot < engine->n_slots; slot++)
+			if (engine->slots[slot] == pid)
+				engine->slots[slot] = 0;
+	}
+}
+
+static int engine_take_kill(void *context, struct chan_message *message)
+{
+	pid_t pid = ((const struct wire_worker *)(const void *)message)->pid;
+	struct engine *engine = context;
+
+	for (unsigned slot = 0; slot < engine->n_slots; slot++)
+		if (pid > 0 && engine->slots[slot] == pid)
+			(void)kill(pid, SIGKILL);
+	return 0;
+}
+
+static int engine_take_retire(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+
+	engine->retired = true;
+	return 0;
+}
+
+static const struct chan_rule guard_rules[] = {
+	{WIRE_KILL_WORKER, sizeof(struct wire_worker), false, engine_take_kill},
+	{WIRE_RETIRE, sizeof(struct wire_plain), false, engine_take_retire},
+	{0},
+};
+
+/* Serves a new guard. The workers of the one before end with their sockets, or
+ * are ended here: what they are scanning interests nobody any more. */
+static int engine_take_guard(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+
+	if (((const struct wire_peer *)(const void *)message)->role !=
+	    WIRE_PEER_GUARD) {
+		close(message->fd);
+		return -EPROTO;
+	}
+	if (engine->guard >= 0)
+		close(engine->guard);
+	engine->guard = message->fd;
+	for (unsigned slot = 0; slot < engine->n_slots; slot++)
+		if (engine->slots[slot]) {
+			(void)kill(engine->slots[slot], SIGKILL);
+			(void)waitpid(engine->slots[slot], NULL, 0);
+			engine->slots[slot] = 0;
+		}
+	engine->respawns = 0;
+	return chan_send(engine->guard, &engine->info.header, -1);
+}
+
+static const struct chan_rule channel_rules[] = {
+	{WIRE_PEER, sizeof(struct wire_peer), true, engine_take_guard},
+	{0},
+};
+
+static int engine_loop(struct engine *engine)
+{
+	while (!engine->retired) {
+		bool filled = engine_fill_slots(engine);
+		struct pollfd fds[] = {
+			{.fd = engine->channel, .events = POLLIN},
+			{.fd = engine->signals, .events = POLLIN},
+			{.fd = engine->guard, .events = POLLIN},
+		};
+
+		if (poll(fds, 3, filled ? -1 : 1000) < 0 && errno != EINTR)
+			return 1;
+		if (fds[1].revents)
+			engine_reap(engine);
+		if (fds[2].revents &&
+		    chan_serve(engine->guard, guard_rules, engine) < 0) {
+			/* The guard died; the supervisor will introduce the
+			 * next. */
+			close(engine->guard);
+			engine->guard = -1;
+		}
+		if (fds[0].revents &&
+		    chan_serve(engine->channel, channel_rules, engine) < 0)
+			return 0;
+	}
+	return 0;
+}
+
+static void engine_report(const struct engine *engine, enum wire_type type,
+			  const char *text)
+{
+	struct wire_result result = {
+		.header = WIRE_INIT(type, struct wire_result),
+		.signatures = engine->info.signatures,
+		.test_only = engine->info.test_only,
+	};
+
+	(void)snprintf(result.text, sizeof(result.text), "%s", text);
+	(void)chan_send(engine->channel, &result.header, -1);
+}
+
+static int engine_take_conf(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+
+	engine->conf = conf_from_snapshot(message->fd);
+	close(message->fd);
+	return engine->conf ? 0 : -EPROTO;
+}
+
+static const struct chan_rule conf_rules[] = {
+	{WIRE_CONFIG, sizeof(struct wire_plain), true, engine_take_conf},
+	{0},
+};
+
+static bool engine_load(struct engine *engine)
+{
+	char scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
+	bool test_only = false;
+
+	(void)snprintf(scratch, sizeof(scratch), "%s/scratch",
+		       engine->conf->run_dir);
+	engine->clam = clam_new(engine->conf, scratch, &engine->info.signatures,
+				&test_only, problem, sizeof(problem));
+	if (!engine->clam) {
+		engine_report(engine, WIRE_FAILED, problem);
+		return false;
+	}
+	/* What loading needed and no longer needs would be copied by every
+	 * worker that touches it.
+	 */
+	(void)malloc_trim(0);
+
+	engine->info.test_only = test_only;
+	engine->info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
+	engine->n_slots =
+		(unsigned)(engine->conf->workers
+				   ? engine->conf->workers
+				   : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+	if (engine->n_slots > WORKERS_MAX)
+		engine->n_slots = WORKERS_MAX;
+	engine->info.workers = engine->n_slots;
+	engine->info.scan_deadline_ms =
+		(uint32_t)(engine->conf->max_scan_time_ms +
+			   WORKER_GUARD_GRACE_MS);
+	engine_report(engine, WIRE_READY, "");
+	return true;
+}
+
+int engine_run(int channel)
+{
+	struct engine engine = {
+		.channel = channel,
+		.guard = -1,
+		.info.header =
+			WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
+	};
+	sigset_t chld;
+	int r = 1;
+
+	if (chan_serve(channel, conf_rules, &engine) < 0)
+		return 1;
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &chld, NULL);
+	engine.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	log_set_sink(engine_log, &engine);
+
+	if (engine.signals >= 0 && engine_load(&engine))
+		r = engine_loop(&engine);
+
+	log_set_sink(NULL, NULL);
+	conf_free(engine.conf);
+	/* The signatures go with the process: giving gigabytes back piece by
+	 * piece takes seconds.
+	 */
+	return r;
+}

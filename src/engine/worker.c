@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "worker.h"
+
+#include "../common/chan.h"
+#include "sandbox.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct worker {
+	struct clam *clam;
+	int fd;
+	unsigned alarm_seconds;
+};
+
+static int worker_take_scan(void *context, struct chan_message *message)
+{
+	struct worker *worker = context;
+	struct wire_verdict verdict = {
+		.header = WIRE_INIT(WIRE_VERDICT, struct wire_verdict),
+		.id = ((const struct wire_scan *)(const void *)message)->id,
+	};
+	struct clam_result result;
+	int file = message->fd;
+
+	/* libclamav looks at its time limit only now and then. The signal's
+	 * default action ends us.
+	 */
+	(void)alarm(worker->alarm_seconds);
+	clam_scan(worker->clam, file, &result);
+	(void)alarm(0);
+	close(file);
+
+	verdict.verdict = result.verdict;
+	memcpy(verdict.reason, result.reason, sizeof(verdict.reason));
+	return chan_send(worker->fd, &verdict.header, -1);
+}
+
+static const struct chan_rule worker_rules[] = {
+	{WIRE_SCAN, sizeof(struct wire_scan), true, worker_take_scan},
+	{0},
+};
+
+/* When memory runs out a worker is the least loss. The file belongs to root
+ * while we are not dumpable. */
+static void worker_volunteer_for_oom(void)
+{
+	int fd;
+
+	(void)prctl(PR_SET_DUMPABLE, 1);
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1000", 4) < 0)
+		perror("holdfast-engine: oom_score_adj");
+	if (fd >= 0)
+		close(fd);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+_Noreturn void worker_run(struct clam *clam, int fd, const char *scratch,
+			  uint64_t max_scan_time_ms)
+{
+	struct worker worker = {
+		.clam = clam,
+		.fd = fd,
+		.alarm_seconds = (unsigned)((max_scan_time_ms +
+					     WORKER_ALARM_GRACE_MS + 999) /
+					    1000),
+	};
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)prctl(PR_SET_NAME, "holdfast-worker");
+	worker_volunteer_for_oom();
+
+	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch) < 0)
+		_exit(3);
+
+	while (chan_serve(fd, worker_rules, &worker) == 0)
+		;
+	_exit(0);
+}

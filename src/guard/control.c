@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "control.h"
+
+#include "../common/chan.h"
+
+#include <errno.h>
+#include <holdfast/control.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* Connections at once. Further ones wait in the backlog. */
+#define CLIENTS_MAX 16
+
+struct client {
+	struct client *prev, *next;
+	struct control *control;
+	sd_event_source *source;
+	int fd;
+};
+
+struct control {
+	sd_event *event;
+	sd_event_source *source;
+	int fd;
+	struct control_sources sources;
+	struct client *clients;
+	unsigned n_clients;
+};
+
+static void client_free(struct client *client)
+{
+	struct control *control = client->control;
+
+	DL_DELETE(control->clients, client);
+	control->n_clients--;
+	(void)sd_event_source_set_enabled(control->source, SD_EVENT_ON);
+	sd_event_source_disable_unref(client->source);
+	close(client->fd);
+	free(client);
+}
+
+static int client_send_status(void *context, struct chan_message *message)
+{
+	struct client *client = context;
+	const struct control_sources *from = &client->control->sources;
+	struct control_status_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_STATUS_REPLY,
+				    struct control_status_reply),
+		.guard_started_at = from->started_at,
+		.history = *from->history,
+		.engine = *pool_info(from->gate->pool),
+		.counters = from->gate->counters,
+		.mode = from->gate->conf->mode,
+		.includes = (uint32_t)from->gate->conf->include.n_entries,
+		.workers_busy = pool_busy(from->gate->pool),
+		.workers_alive = pool_alive(from->gate->pool),
+		.requests = from->gate->requests.n_requests,
+		.requests_max = REQUESTS_MAX,
+		.held = from->gate->events.n_held,
+		.engine_down = from->gate->engine_down &&
+			       !pool_alive(from->gate->pool),
+	};
+
+	reply.counters.alerts_dropped = outbox_dropped(from->gate->reporter);
+	return chan_send(client->fd, &reply.header, -1);
+}
+
+static int client_send_include(void *context, struct chan_message *message)
+{
+	const struct control_include_request *request = (const void *)message;
+	struct client *client = context;
+	const struct control_sources *from = &client->control->sources;
+	const struct conf_list *includes = &from->gate->conf->include;
+	struct control_include_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_INCLUDE_REPLY,
+				    struct control_include_reply),
+		.index = request->index,
+	};
+
+	if (request->index >= includes->n_entries)
+		return -EPROTO;
+	(void)snprintf(reply.path, sizeof(reply.path), "%s",
+		       includes->entries[request->index].text);
+	if (request->index < from->watch->n_entries) {
+		const struct watch_entry *entry =
+			&from->watch->entries[request->index];
+
+		reply.watched = 1;
+		(void)snprintf(reply.mark, sizeof(reply.mark), "filesystem");
+		memcpy(reply.filesystem, entry->filesystem,
+		       sizeof(reply.filesystem));
+	}
+	return chan_send(client->fd, &reply.header, -1);
+}
+
+static const struct chan_rule client_rules[] = {
+	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false,
+	 client_send_status},
+	{WIRE_CONTROL_INCLUDE, sizeof(struct control_include_request), false,
+	 client_send_include},
+	{0},
+};
+
+static int client_on_readable(sd_event_source *source, int fd, uint32_t revents,
+			      void *userdata)
+{
+	struct client *client = userdata;
+	int r = chan_serve(fd, client_rules, client);
+
+	if (r < 0 && r != -EAGAIN)
+		client_free(client);
+	return 0;
+}
+
+static void control_add_client(struct control *control, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		close(fd);
+		return;
+	}
+	*client = (struct client){.control = control, .fd = fd};
+	DL_APPEND(control->clients, client);
+	control->n_clients++;
+	if (sd_event_add_io(control->event, &client->source, fd, EPOLLIN,
+			    client_on_readable, client) < 0) {
+		client_free(client);
+		return;
+	}
+	/* After everything that an opener waits for. */
+	(void)sd_event_source_set_priority(client->source,
+					   SD_EVENT_PRIORITY_IDLE);
+	if (control->n_clients >= CLIENTS_MAX)
+		(void)sd_event_source_set_enabled(control->source,
+						  SD_EVENT_OFF);
+}
+
+static int control_on_connection(sd_event_source *source, int fd,
+				 uint32_t revents, void *userdata)
+{
+	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (client >= 0)
+		control_add_client(userdata, client);
+	return 0;
+}
+
+struct control *control_new(sd_event *event, int fd,
+			    struct control_sources sources)
+{
+	struct control *control = calloc(1, sizeof(*control));
+
+	if (!control)
+		return NULL;
+	*control =
+		(struct control){.event = event, .fd = fd, .sources = sources};
+	if (sd_event_add_io(event, &control->source, fd, EPOLLIN,
+			    control_on_connection, control) < 0) {
+		free(control);
+		return NULL;
+	}
+	(void)sd_event_source_set_priority(control->source,
+					   SD_EVENT_PRIORITY_IDLE);
+	return control;
+}
+
+struct control *control_free(struct control *control)
+{
+	if (!control)
+		return NULL;
+	while (control->clients)
+		client_free(control->clients);
+	sd_event_source_disable_unref(control->source);
+	close(control->fd);
+	free(control);
+	return NULL;
+}

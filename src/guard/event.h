@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * event: an open that the kernel holds until we answer.
+ *
+ * An event is an owned value. Whoever has it answers it, exactly once:
+ * event_answer() consumes it, and there is no other way to get rid of one. All
+ * events live in one bounded table, so that none is allocated while an opener
+ * waits.
+ */
+#include "group.h"
+
+/* So many opens can be held at once. When no event is free the guard stops
+ * reading; the kernel keeps the opens in its own queue. */
+#define EVENTS_MAX 16384
+
+struct event {
+	struct event *prev, *next; /* its owner's list */
+	int fd;
+	int32_t pid;
+	uint64_t arrived_us; /* clock_monotonic_us() */
+};
+
+struct event_table {
+	struct group *group;
+	struct event *events; /* all of them */
+	struct event *unused; /* singly linked by next */
+	unsigned n_held;
+};
+
+/* event_table_init() allocates the table. Returns 0 or -ENOMEM. deinit asserts
+ * that none is held.
+ */
+int event_table_init(struct event_table *table, struct group *group);
+void event_table_deinit(struct event_table *table);
+
+/* event_new() makes an event of an open; the descriptor goes with it. NULL: the
+ * table is full. */
+struct event *event_new(struct event_table *table,
+			const struct group_event *open, uint64_t now_us);
+
+/* event_answer() answers, closes the descriptor and consumes the event. */
+void event_answer(struct event_table *table, struct event *event, bool allow);

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "gate.h"
+
+#include "../common/clock.h"
+#include "../common/line.h"
+#include "../common/log.h"
+#include "../common/policy.h"
+#include "opener.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A request is given to a worker so often before its file counts as one that
+ * cannot be scanned. */
+#define ATTEMPTS_MAX 2
+
+/* A file that changes under its scan is scanned again so often; then the last
+ * verdict counts, once.
+ */
+#define RESCANS_MAX 3
+
+/* Deadlines are looked at so often. A timer for each open would cost two system
+ * calls each. */
+#define SWEEP_INTERVAL_US (250 * CLOCK_US_PER_MS)
+
+/* Lines about files that could not be scanned: at most one in this time, the
+ * others are counted. */
+#define COMPLAINT_INTERVAL_US CLOCK_US_PER_SEC
+
+/* --- an open arrives
+ * ---------------------------------------------------------------------------
+ */
+
+static bool gate_is_own(const struct gate *gate, int32_t pid)
+{
+	for (size_t i = 0;
+	     i < sizeof(gate->own_pids) / sizeof(gate->own_pids[0]); i++)
+		if (pid > 0 && gate->own_pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* A file whose path cannot be told is in scope: what we do not understand is
+ * scanned, not passed.
+ */
+static bool gate_in_scope(const struct gate *gate, int fd)
+{
+	char path[PATH_MAX];
+
+	return file_path(fd, path, sizeof(path)) < 0 ||
+	       policy_path(gate->conf, path).scope == POLICY_IN_SCOPE;
+}
+
+static bool gate_opener_excluded(const struct gate *gate,
+				 const struct opener *opener)
+{
+	if (opener->uid != OPENER_UID_UNKNOWN &&
+	    (opener->uid == gate->conf->uid ||
+	     policy_user(gate->conf, opener->uid)))
+		return true;
+	return *opener->exe && policy_process(gate->conf, opener->exe);
+}
+
+/* Stops reading while another batch might find no room. The kernel keeps the
+ * opens meanwhile, and the hold deadline makes room in the end. Where nobody is
+ * held there is no reason to. */
+static void gate_read_on(struct gate *gate)
+{
+	bool full = gate->conf->mode == CONTROL_MODE_BLOCK &&
+		    request_table_full(&gate->requests);
+
+	(void)sd_event_source_set_enabled(gate->source,
+					  full ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
+static void gate_arm_sweeper(struct gate *gate, uint64_t now)
+{
+	int enabled = SD_EVENT_OFF;
+
+	(void)sd_event_source_get_enabled(gate->sweeper, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	(void)sd_event_source_set_time(gate->sweeper, now + SWEEP_INTERVAL_US);
+	(void)sd_event_source_set_enabled(gate->sweeper, SD_EVENT_ONESHOT);
+}
+
+static void gate_settle(struct gate *gate, struct request *request,
+			enum verdict verdict, const char *reason,
+			bool may_remember);
+static void gate_dispatch(struct gate *gate);
+
+/* The file has no request yet. Returns NULL when there is no room for one. */
+static struct request *
+gate_request(struct gate *gate, const struct event *event, struct file_id id,
+	     const struct file_state *state, const struct opener *opener)
+{
+	struct request *request =
+		request_new(&gate->requests, event->fd, id, state);
+
+	if (!request)
+		return NULL;
+	request->generation = pool_generation(gate->pool);
+	request->origin.pid = opener->pid;
+	request->origin.uid = opener->uid;
+	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s",
+		       opener->exe);
+	gate_arm_sweeper(gate, event->arrived_us);
+	return request;
+}
+
+/* Takes an open in scope and makes it wait for the verdict on its file. */
+static void gate_hold(struct gate *gate, struct event *event,
+		      const struct opener *opener)
+{
+	struct request *request = NULL;
+	struct file_state state;
+	struct file_id id;
+	bool is_new = false;
+
+	if (file_stat(event->fd, &id, &state) == 0) {
+		request = request_find(&gate->requests, id);
+		is_new = !request;
+		if (is_new)
+			request = gate_request(gate, event, id, &state, opener);
+	}
+	if (!request) {
+		gate->counters.not_scanned++;
+		event_answer(&gate->events, event,
+			     gate->conf->mode != CONTROL_MODE_BLOCK ||
+				     gate->conf->on_failure == CONF_ALLOW);
+		return;
+	}
+
+	request_join(request, event);
+	if (gate->conf->mode != CONTROL_MODE_BLOCK)
+		(void)request_answer(&gate->requests, request, true,
+				     UINT64_MAX);
+
+	if (!is_new) {
+		gate->counters.joined++;
+		/* The scan under way may be one under signatures that no longer
+		 * count. */
+		request->stale |=
+			request->generation != pool_generation(gate->pool);
+	} else if (state.size == 0) {
+		gate_settle(gate, request, VERDICT_CLEAN, "", true);
+	} else if (gate->engine_down && !pool_alive(gate->pool)) {
+		gate_settle(gate, request, VERDICT_FAILED,
+			    "no engine is running", false);
+	} else {
+		gate_dispatch(gate);
+	}
+}
+
+static void gate_open(struct gate *gate, const struct group_event *open,
+		      uint64_t now)
+{
+	struct event *event = event_new(&gate->events, open, now);
+	struct opener opener;
+
+	assert(event); /* gate_read_on() saw to it that there is room for a
+			  batch */
+	gate->counters.opens++;
+
+	if (gate_is_own(gate, event->pid)) {
+		gate->counters.excluded++;
+		event_answer(&gate->events, event, true);
+		return;
+	}
+	if (gate->conf->mode == CONTROL_MODE_OFF ||
+	    !gate_in_scope(gate, event->fd)) {
+		gate->counters.out_of_scope++;
+		event_answer(&gate->events, event, true);
+		return;
+	}
+	opener_read(event->pid, &opener);
+	if (gate_opener_excluded(gate, &opener)) {
+		gate->counters.excluded++;
+		event_answer(&gate->events, event, true);
+		return;
+	}
+	gate_hold(gate, event, &opener);
+}
+
+/* Somebody closed a file after writing. For a mapping this comes when it is
+ * unmapped; the kernel itself drops the mark on write(), but not on a store
+ * through a mapping. */
+static void gate_closed_write(struct gate *gate, int fd)
+{
+	struct request *request = NULL;
+	struct file_state state;
+	struct file_id id;
+
+	if (group_forget(&gate->group, fd))
+		gate->counters.drops++;
+	if (gate->requests.n_requests && file_stat(fd, &id, &state) == 0)
+		request = request_find(&gate->requests, id);
+	if (request)
+		request->stale = true;
+	close(fd);
+}
+
+static int gate_on_events(sd_event_source *source, int fd, uint32_t revents,
+			  void *userdata)
+{
+	struct gate *gate = userdata;
+	struct group_event events[GROUP_BATCH];
+	uint64_t now = clock_monotonic_us();
+	int n = group_read(&gate->group, events);
+
+	if (n < 0)
+		return n;
+
+	for (int i = 0; i < n; i++) {
+		switch (events[i].type) {
+		case GROUP_OPEN:
+			gate_open(gate, &events[i], now);
+			break;
+		case GROUP_CLOSED_WRITE:
+			gate_closed_write(gate, events[i].fd);
+			break;
+		case GROUP_OVERFLOW:
+		default:
+			gate->counters.overflows++;
+			log_error("the kernel's event queue overflowed: opens "
+				  "went unverified");
+			break;
+		}
+	}
+	return 0;
+}
+
+/* --- the way to a worker
+ * -----------------------------------------------------------------------
+ */
+
+/* Gives waiting requests to idle workers. */
+static void gate_dispatch(struct gate *gate)
+{
+	struct request *request;
+
+	while (pool_has_idle(gate->pool) &&
+	       (request = request_take(&gate->requests))) {
+		struct file_id id;
+
+		/* What is scanned is the file as it is now, not as it was when
+		 * the first opener came. */
+		request->stale =
+			file_stat(request->fd, &id, &request->state) < 0;
+		request->generation = pool_generation(gate->pool);
+		if (!pool_scan(gate->pool, request))
+			request_put_back(&gate->requests, request);
+	}
+}
+
+static void gate_on_idle(void *context)
+{
+	gate_dispatch(context);
+}
+
+/* --- the verdict
+ * -------------------------------------------------------------------------------
+ */
+
+static bool gate_allows(const struct gate *gate, enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_CLEAN:
+		return true;
+	case VERDICT_INFECTED:
+		return false;
+	case VERDICT_INCOMPLETE:
+		return gate->conf->on_incomplete == CONF_ALLOW;
+	case VERDICT_FAILED:
+	case VERDICT_COUNT:
+	default:
+		return gate->conf->on_failure == CONF_ALLOW;
+	}
+}
+
+/* Tells the kernel not to ask about a clean file again. Only for the state that
+ * was scanned, under the signatures that count, and where nobody can be writing
+ * to it. */
+static void gate_remember_clean(struct gate *gate,
+				const struct request *request)
+{
+	if (request->generation == pool_generation(gate->pool) &&
+	    group_ignore(&gate->group, request->fd))
+		gate->counters.marks++;
+}
+
+static void gate_report_found(struct gate *gate, const struct request *request,
+			      enum wire_answer answer, const char *signature)
+{
+	struct wire_found found = {
+		.header = WIRE_INIT(WIRE_FOUND, struct wire_found),
+		.time_us = (int64_t)clock_wall_us(),
+		.pid = request->origin.pid,
+		.uid = request->origin.uid,
+		.answer = answer,
+		.openers = request->n_openers,
+	};
+
+	(void)snprintf(found.signature, sizeof(found.signature), "%s",
+		       signature);
+	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
+	(void)file_path(request->fd, found.path, sizeof(found.path));
+	outbox_push(gate->reporter, &found.header);
+}
+
+/* Says that a file was answered without a verdict, at most once a second. */
+static void gate_complain(struct gate *gate, const struct request *request,
+			  const char *reason, bool allow)
+{
+	char path[PATH_MAX], escaped[512];
+	uint64_t now = clock_monotonic_us();
+
+	if (now < gate->quiet_until_us) {
+		gate->n_quiet++;
+		return;
+	}
+
+	(void)file_path(request->fd, path, sizeof(path));
+	line_escape(escaped, sizeof(escaped), path);
+	if (gate->n_quiet)
+		log_warning("%s: not verified (%s), %s; %llu more such opens "
+			    "since the last such line",
+			    escaped, reason, allow ? "allowed" : "denied",
+			    (unsigned long long)gate->n_quiet);
+	else
+		log_warning("%s: not verified (%s), %s", escaped, reason,
+			    allow ? "allowed" : "denied");
+	gate->n_quiet = 0;
+	gate->quiet_until_us = now + COMPLAINT_INTERVAL_US;
+}
+
+/* Ends a request: everyone who waits gets the answer, then the rest is done. */
+static void gate_settle(struct gate *gate, struct request *request,
+			enum verdict verdict, const char *reason,
+			bool may_remember)
+{
+	bool allow = gate_allows(gate, verdict) ||
+		     gate->conf->mode != CONTROL_MODE_BLOCK;
+	bool late = request->timed_out;
+	unsigned answered =
+		request_answer(&gate->requests, request, allow, UINT64_MAX);
+
+	gate->counters.verdicts[verdict]++;
+	if (!allow)
+		gate->counters.denied += answered;
+
+	if (verdict == VERDICT_CLEAN) {
+		if (may_remember)
+			gate_remember_clean(gate, request);
+	} else if (verdict == VERDICT_INFECTED) {
+		gate_report_found(gate, request,
+				  gate->conf->mode != CONTROL_MODE_BLOCK
+					  ? WIRE_ANSWER_NOTIFIED
+				  : late ? WIRE_ANSWER_LATE
+					 : WIRE_ANSWER_BLOCKED,
+				  reason);
+	} else {
+		gate_complain(gate, request, reason, allow);
+	}
+
+	request_free(&gate->requests, request);
+	gate_read_on(gate);
+}
+
+/* Whether the scanned bytes are still the file's bytes, and the signatures
+ * still those that count.
+ */
+static bool gate_still_holds(struct request *request)
+{
+	struct file_state state;
+	struct file_id id;
+
+	return !request->stale && file_stat(request->fd, &id, &state) == 0 &&
+	       file_state_equal(&state, &request->state);
+}
+
+static void gate_on_verdict(void *context, struct request *request,
+			    enum verdict verdict, const char *reason)
+{
+	struct gate *gate = context;
+	bool holds = verdict == VERDICT_INFECTED || gate_still_holds(request);
+
+	if (!holds && request->rescans < RESCANS_MAX) {
+		request->rescans++;
+		gate->counters.rescans++;
+		request_put_back(&gate->requests, request);
+		return;
+	}
+	gate_settle(gate, request, verdict, reason, holds);
+}
+
+static void gate_on_lost(void *context, struct request *request,
+			 const char *why)
+{
+	struct gate *gate = context;
+
+	gate->counters.workers_lost++;
+	if (++request->attempts < ATTEMPTS_MAX) {
+		request_put_back(&gate->requests, request);
+		gate_dispatch(gate);
+		return;
+	}
+	gate_settle(gate, request, VERDICT_FAILED, why, false);
+}
+
+/* --- deadlines, and everything from outside
+ * ----------------------------------------------------
+ */
+
+/* At the hold deadline the opener is answered by policy; the scan goes on, and
+ * its verdict still counts. */
+static void gate_let_overdue_go(struct gate *gate, struct request *request,
+				uint64_t arrived_before)
+{
+	bool allow = gate->conf->on_timeout == CONF_ALLOW;
+	unsigned n =
+		request_answer(&gate->requests, request, allow, arrived_before);
+
+	if (!n)
+		return;
+	gate->counters.timeouts += n;
+	if (allow)
+		request->timed_out = true;
+	else
+		gate->counters.denied += n;
+	gate_complain(gate, request, "no verdict within hold-timeout", allow);
+}
+
+static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct gate *gate = userdata;
+	uint64_t now = clock_monotonic_us();
+	struct request *request, *next;
+
+	HASH_ITER (hh, gate->requests.by_id, request, next)
+		gate_let_overdue_go(gate, request,
+				    now - gate->conf->hold_timeout_ms *
+						    CLOCK_US_PER_MS);
+	pool_sweep(gate->pool, now);
+	gate_read_on(gate);
+
+	if (gate->requests.n_requests)
+		gate_arm_sweeper(gate, now);
+	return 0;
+}
+
+static void gate_on_switched(void *context)
+{
+	struct gate *gate = context;
+
+	gate->engine_down = false;
+	group_forget_all(&gate->group);
+}
+
+void gate_engine_down(struct gate *gate)
+{
+	struct request *request, *next;
+
+	gate->engine_down = true;
+	if (pool_alive(gate->pool))
+		return;
+	HASH_ITER (hh, gate->requests.by_id, request, next)
+		if (request->waiting)
+			gate_settle(gate, request, VERDICT_FAILED,
+				    "no engine is running", false);
+}
+
+void gate_set_conf(struct gate *gate, const struct conf *conf)
+{
+	gate->conf = conf;
+	if (gate->source)
+		gate_read_on(gate);
+}
+
+void gate_trust(struct gate *gate, int32_t pid)
+{
+	gate->own_pids[2] = pid;
+}
+
+int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
+{
+	static const struct pool_callbacks callbacks = {
+		.verdict = gate_on_verdict,
+		.lost = gate_on_lost,
+		.switched = gate_on_switched,
+		.idle = gate_on_idle,
+	};
+	int r;
+
+	*gate = (struct gate){
+		.event = event,
+		.group.fd = -1,
+		.reporter = reporter,
+		.own_pids = {getpid(), getppid(), 0},
+	};
+	r = group_init(&gate->group);
+	if (r < 0)
+		return r;
+	r = event_table_init(&gate->events, &gate->group);
+	if (r < 0)
+		return r;
+	request_table_init(&gate->requests, &gate->events);
+
+	gate->pool = pool_new(event, &callbacks, gate);
+	if (!gate->pool)
+		return -ENOMEM;
+	r = sd_event_add_time(event, &gate->sweeper, CLOCK_MONOTONIC, 0,
+			      SWEEP_INTERVAL_US / 10, gate_on_sweep, gate);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(gate->sweeper, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN,
+			       gate_on_events, gate);
+}
+
+void gate_deinit(struct gate *gate)
+{
+	gate->source = sd_event_source_disable_unref(gate->source);
+	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
+	gate->pool = pool_free(gate->pool);
+	request_table_deinit(&gate->requests);
+	event_table_deinit(&gate->events);
+	group_deinit(&gate->group);
+}

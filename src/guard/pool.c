@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "pool.h"
+
+#include "../common/chan.h"
+#include "../common/clock.h"
+#include "../common/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+struct engine;
+
+struct worker {
+	struct worker *prev, *next; /* in its engine's list */
+	struct engine *engine;
+	sd_event_source *source;
+	int fd;
+	int32_t pid;
+	struct request *request; /* NULL: idle */
+	bool dead; /* it took no message: wait for its end of file */
+	uint64_t scan_id;
+	uint64_t deadline_us;
+};
+
+struct engine {
+	struct engine *prev, *next;
+	struct pool *pool;
+	sd_event_source *source;
+	int fd; /* -1: the engine died, its workers go on */
+	struct wire_engine_info info;
+	struct worker *workers;
+	unsigned n_workers;
+};
+
+struct pool {
+	sd_event *event;
+	const struct pool_callbacks *callbacks;
+	void *context;
+	struct engine *engines;
+	unsigned n_engines;
+	struct engine *current; /* NULL: no engine yet */
+	struct wire_engine_info info;
+	unsigned generation;
+	uint64_t next_id;
+};
+
+struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks,
+		      void *context)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (pool)
+		*pool = (struct pool){.event = event,
+				      .callbacks = callbacks,
+				      .context = context};
+	return pool;
+}
+
+static void worker_free(struct worker *worker)
+{
+	DL_DELETE(worker->engine->workers, worker);
+	worker->engine->n_workers--;
+	sd_event_source_disable_unref(worker->source);
+	close(worker->fd);
+	free(worker);
+}
+
+static void engine_free(struct engine *engine)
+{
+	struct pool *pool = engine->pool;
+
+	while (engine->workers)
+		worker_free(engine->workers);
+	DL_DELETE(pool->engines, engine);
+	pool->n_engines--;
+	sd_event_source_disable_unref(engine->source);
+	if (engine->fd >= 0) {
+		const struct wire_plain retire = {
+			.header = WIRE_INIT(WIRE_RETIRE, struct wire_plain)};
+
+		/* Without this it would wait for the next guard. */
+		if (pool->current != engine)
+			(void)chan_send(engine->fd, &retire.header, -1);
+		close(engine->fd);
+	}
+	if (pool->current == engine)
+		pool->current = NULL;
+	free(engine);
+}
+
+struct pool *pool_free(struct pool *pool)
+{
+	if (!pool)
+		return NULL;
+	while (pool->engines)
+		engine_free(pool->engines);
+	free(pool);
+	return NULL;
+}
+
+/* Frees an engine that has nothing left to do: superseded and idle, or dead and
+ * without a worker.
+ */
+static void engine_settle(struct engine *engine)
+{
+	struct worker *worker, *next;
+
+	if (engine != engine->pool->current && engine->pool->current)
+		DL_FOREACH_SAFE (engine->workers, worker, next)
+			if (!worker->request)
+				worker_free(worker);
+	if (!engine->workers &&
+	    (engine->fd < 0 || engine != engine->pool->current))
+		engine_free(engine);
+}
+
+/* The worker is of no use any more. Its request goes back to whoever decides.
+ */
+static void worker_lost(struct worker *worker, const char *why)
+{
+	struct engine *engine = worker->engine;
+	struct pool *pool = engine->pool;
+	struct request *request = worker->request;
+	const struct wire_worker kill_it = {
+		.header = WIRE_INIT(WIRE_KILL_WORKER, struct wire_worker),
+		.pid = worker->pid,
+	};
+
+	/* If the engine cannot be told, the worker's own alarm ends it. */
+	if (engine->fd >= 0)
+		(void)chan_send(engine->fd, &kill_it.header, -1);
+	worker_free(worker);
+	engine_settle(engine);
+	if (request)
+		pool->callbacks->lost(pool->context, request, why);
+}
+
+struct worker_delivery {
+	struct worker *worker;
+	struct wire_verdict verdict;
+};
+
+static int worker_take_verdict(void *context, struct chan_message *message)
+{
+	const struct wire_verdict *verdict = (const void *)message;
+	struct worker_delivery *delivery = context;
+
+	if (!delivery->worker->request ||
+	    verdict->id != delivery->worker->scan_id ||
+	    verdict->verdict >= VERDICT_COUNT ||
+	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)))
+		return -EPROTO;
+	delivery->verdict = *verdict;
+	return 0;
+}
+
+static const struct chan_rule worker_rules[] = {
+	{WIRE_VERDICT, sizeof(struct wire_verdict), false, worker_take_verdict},
+	{0},
+};
+
+static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
+			      void *userdata)
+{
+	struct worker_delivery delivery = {.worker = userdata};
+	struct worker *worker = userdata;
+	struct pool *pool = worker->engine->pool;
+	struct request *request = worker->request;
+	int r = chan_serve(fd, worker_rules, &delivery);
+
+	if (r == -EAGAIN)
+		return 0;
+	if (r < 0) {
+		worker_lost(worker, r == -EPROTO
+					    ? "its worker broke the protocol"
+					    : "its worker died");
+		return 0;
+	}
+
+	worker->request = NULL;
+	engine_settle(worker->engine);
+	pool->callbacks->verdict(pool->context, request,
+				 delivery.verdict.verdict,
+				 delivery.verdict.reason);
+	pool->callbacks->idle(pool->context);
+	return 0;
+}
+
+/* The engine's first worker is here: from now on its signatures count. */
+static void engine_become_current(struct engine *engine)
+{
+	struct pool *pool = engine->pool;
+	struct engine *other, *next;
+
+	pool->current = engine;
+	pool->info = engine->info;
+	pool->generation++;
+	DL_FOREACH_SAFE (pool->engines, other, next)
+		engine_settle(other);
+	pool->callbacks->switched(pool->context);
+}
+
+static int engine_take_info(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+
+	engine->info = *(const struct wire_engine_info *)(const void *)message;
+	return engine->info.scan_deadline_ms ? 0 : -EPROTO;
+}
+
+static int engine_take_worker(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+	struct pool *pool = engine->pool;
+	struct worker *worker = NULL;
+
+	if (engine->info.scan_deadline_ms &&
+	    engine->n_workers < POOL_WORKERS_MAX)
+		worker = calloc(1, sizeof(*worker));
+	if (!worker) {
+		close(message->fd);
+		return -EPROTO;
+	}
+
+	worker->engine = engine;
+	worker->fd = message->fd;
+	worker->pid = ((const struct wire_worker *)(const void *)message)->pid;
+	DL_APPEND(engine->workers, worker);
+	engine->n_workers++;
+	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN,
+			    worker_on_readable, worker) < 0 ||
+	    sd_event_source_set_priority(worker->source, POOL_PRIORITY) < 0) {
+		worker_free(worker);
+		return -ENOMEM;
+	}
+
+	if (pool->current != engine)
+		engine_become_current(engine);
+	pool->callbacks->idle(pool->context);
+	return 0;
+}
+
+static const struct chan_rule engine_rules[] = {
+	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false,
+	 engine_take_info},
+	{WIRE_WORKER, sizeof(struct wire_worker), true, engine_take_worker},
+	{0},
+};
+
+static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
+			      void *userdata)
+{
+	struct engine *engine = userdata;
+	int r = chan_serve(fd, engine_rules, engine);
+
+	if (r < 0 && r != -EAGAIN) {
+		/* The supervisor sees to another engine; until then the workers
+		 * that are left go on. */
+		engine->source = sd_event_source_disable_unref(engine->source);
+		close(engine->fd);
+		engine->fd = -1;
+		engine_settle(engine);
+	}
+	return 0;
+}
+
+int pool_add_engine(struct pool *pool, int fd)
+{
+	struct engine *engine;
+	int r;
+
+	if (pool->n_engines >= POOL_ENGINES_MAX)
+		return -ENOSPC;
+
+	engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return -ENOMEM;
+	*engine = (struct engine){.pool = pool, .fd = fd};
+	r = sd_event_add_io(pool->event, &engine->source, fd, EPOLLIN,
+			    engine_on_readable, engine);
+	if (r < 0) {
+		free(engine);
+		return r;
+	}
+	/* Workers are announced ahead of verdicts: after a loss they are what
+	 * is waited for. */
+	(void)sd_event_source_set_priority(engine->source, POOL_PRIORITY - 1);
+	DL_APPEND(pool->engines, engine);
+	pool->n_engines++;
+	return 0;
+}
+
+bool pool_has_idle(const struct pool *pool)
+{
+	const struct worker *worker;
+
+	if (pool->current)
+		DL_FOREACH (pool->current->workers, worker)
+			if (!worker->request && !worker->dead)
+				return true;
+	return false;
+}
+
+bool pool_scan(struct pool *pool, struct request *request)
+{
+	struct wire_scan scan = {
+		.header = WIRE_INIT(WIRE_SCAN, struct wire_scan)};
+	struct worker *worker;
+
+	if (!pool->current)
+		return false;
+
+	DL_FOREACH (pool->current->workers, worker) {
+		if (worker->request || worker->dead)
+			continue;
+		scan.id = worker->scan_id = ++pool->next_id;
+		worker->dead =
+			chan_send(worker->fd, &scan.header, request->fd) < 0;
+		if (worker->dead)
+			continue; /* its end of file comes next */
+		worker->request = request;
+		worker->deadline_us =
+			clock_monotonic_us() +
+			pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
+		return true;
+	}
+	return false;
+}
+
+static struct worker *pool_find_overdue(struct pool *pool, uint64_t now_us)
+{
+	struct engine *engine;
+	struct worker *worker;
+
+	DL_FOREACH (pool->engines, engine)
+		DL_FOREACH (engine->workers, worker)
+			if (worker->request && worker->deadline_us < now_us)
+				return worker;
+	return NULL;
+}
+
+void pool_sweep(struct pool *pool, uint64_t now_us)
+{
+	struct worker *worker;
+
+	/* Losing a worker may free its engine: begin again after each. */
+	while ((worker = pool_find_overdue(pool, now_us)))
+		worker_lost(worker, "its worker passed the deadline");
+}
+
+unsigned pool_generation(const struct pool *pool)
+{
+	return pool->generation;
+}
+
+const struct wire_engine_info *pool_info(const struct pool *pool)
+{
+	return &pool->info;
+}
+
+unsigned pool_alive(const struct pool *pool)
+{
+	return pool->current ? pool->current->n_workers : 0;
+}
+
+unsigned pool_busy(const struct pool *pool)
+{
+	const struct engine *engine;
+	const struct worker *worker;
+	unsigned n = 0;
+
+	DL_FOREACH (pool->engines, engine)
+		DL_FOREACH (engine->workers, worker)
+			n += worker->request != NULL;
+	return n;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <utlist.h>
+
+void request_table_init(struct request_table *table, struct event_table *events)
+{
+	*table = (struct request_table){.events = events};
+}
+
+void request_table_deinit(struct request_table *table)
+{
+	struct request *request, *next;
+
+	HASH_ITER (hh, table->by_id, request, next) {
+		(void)request_answer(table, request, true, UINT64_MAX);
+		request_free(table, request);
+	}
+}
+
+bool request_table_full(const struct request_table *table)
+{
+	return table->n_requests + GROUP_BATCH > REQUESTS_MAX ||
+	       table->events->n_held + GROUP_BATCH > EVENTS_MAX;
+}
+
+struct request *request_find(struct request_table *table, struct file_id id)
+{
+	struct request *request;
+
+	HASH_FIND(hh, table->by_id, &id, sizeof(id), request);
+	return request;
+}
+
+struct request *request_new(struct request_table *table, int fd,
+			    struct file_id id, const struct file_state *state)
+{
+	struct request *request;
+
+	if (table->n_requests >= REQUESTS_MAX) {
+		errno = ENFILE;
+		return NULL;
+	}
+	request = calloc(1, sizeof(*request));
+	if (!request)
+		return NULL;
+	request->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (request->fd < 0) {
+		free(request);
+		return NULL;
+	}
+
+	request->id = id;
+	request->state = *state;
+	request->waiting = true;
+	HASH_ADD(hh, table->by_id, id, sizeof(request->id), request);
+	DL_APPEND(table->queue, request);
+	table->n_requests++;
+	return request;
+}
+
+void request_join(struct request *request, struct event *event)
+{
+	DL_APPEND(request->events, event);
+	request->n_events++;
+	request->n_openers++;
+}
+
+struct request *request_take(struct request_table *table)
+{
+	struct request *request = table->queue;
+
+	if (request) {
+		DL_DELETE(table->queue, request);
+		request->waiting = false;
+	}
+	return request;
+}
+
+void request_put_back(struct request_table *table, struct request *request)
+{
+	assert(!request->waiting);
+
+	DL_PREPEND(table->queue, request);
+	request->waiting = true;
+}
+
+unsigned request_answer(struct request_table *table, struct request *request,
+			bool allow, uint64_t arrived_before_us)
+{
+	unsigned n = 0;
+
+	/* In the order of their arrival, so the first that is too young ends
+	 * it. */
+	while (request->events &&
+	       request->events->arrived_us < arrived_before_us) {
+		struct event *event = request->events;
+
+		DL_DELETE(request->events, event);
+		request->n_events--;
+		event_answer(table->events, event, allow);
+		n++;
+	}
+	return n;
+}
+
+struct request *request_free(struct request_table *table,
+			     struct request *request)
+{
+	assert(!request->events);
+
+	if (request->waiting)
+		DL_DELETE(table->queue, request);
+	HASH_DEL(table->by_id, request);
+	table->n_requests--;
+	close(request->fd);
+	free(request);
+	return NULL;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "watch.h"
+
+#include "../common/line.h"
+#include "../common/match.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+void watch_init(struct watch *watch, struct group *group)
+{
+	*watch = (struct watch){.group = group};
+}
+
+void watch_deinit(struct watch *watch)
+{
+	free(watch->entries);
+	*watch = (struct watch){.group = watch->group};
+}
+
+static bool watch_has_device(const struct watch *watch, size_t n,
+			     uint64_t device)
+{
+	for (size_t i = 0; i < n; i++)
+		if (watch->entries[i].device == device)
+			return true;
+	return false;
+}
+
+/*
+ * Finds the superblock behind a mount in /proc/self/mountinfo: "ID PARENT
+ * MAJOR:MINOR ... - TYPE
+ * ...". The device of stat() would not do: on btrfs each subvolume has one of
+ * its own.
+ */
+static int watch_identify(uint64_t mount_id, struct watch_entry *entry)
+{
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	unsigned long long id;
+	unsigned device_major, device_minor;
+	char *line = NULL;
+	size_t line_size = 0;
+	int r = -ENOENT;
+
+	if (!mounts)
+		return -errno;
+
+	while (r < 0 && getline(&line, &line_size, mounts) > 0) {
+		const char *dash = strstr(line, " - ");
+
+		if (!dash ||
+		    sscanf(line, "%llu %*u %u:%u", &id, &device_major,
+			   &device_minor) != 3 ||
+		    id != mount_id)
+			continue;
+		entry->device = makedev(device_major, device_minor);
+		(void)snprintf(entry->filesystem, sizeof(entry->filesystem),
+			       "%.*s", (int)strcspn(dash + 3, " "), dash + 3);
+		r = 0;
+	}
+	free(line);
+	(void)fclose(mounts);
+	return r;
+}
+
+static int watch_add(struct watch *watch, const struct conf_entry *include)
+{
+	struct watch_entry *entry = &watch->entries[watch->n_entries];
+	struct statx status;
+	int r;
+
+	(void)snprintf(entry->path, sizeof(entry->path), "%.*s",
+		       (int)match_literal_length(include->text), include->text);
+	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID,
+		  &status) < 0)
+		return -errno;
+	r = watch_identify(status.stx_mnt_id, entry);
+	if (r == 0)
+		r = group_watch(watch->group, entry->path);
+	if (r == 0)
+		watch->n_entries++;
+	return r;
+}
+
+/* Unmarks what is in watch and not in other. Where the filesystem is gone, so
+ * is the mark. */
+static void watch_remove_missing(struct watch *watch, const struct watch *other)
+{
+	for (size_t i = 0; i < watch->n_entries; i++) {
+		struct watch_entry *entry = &watch->entries[i];
+
+		if (!watch_has_device(other, other->n_entries, entry->device) &&
+		    !watch_has_device(watch, i, entry->device))
+			(void)group_unwatch(watch->group, entry->path);
+	}
+}
+
+int watch_apply(struct watch *watch, const struct conf *conf, char *problem,
+		size_t problem_size)
+{
+	size_t n = conf->mode == CONTROL_MODE_OFF ? 0 : conf->include.n_entries;
+	struct watch next = {.group = watch->group};
+	int r = 0;
+
+	next.entries = calloc(n + 1, sizeof(*next.entries));
+	if (!next.entries)
+		return -ENOMEM;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = watch_add(&next, &conf->include.entries[i]);
+		if (r < 0) {
+			char escaped[512];
+
+			(void)snprintf(
+				problem, problem_size, "cannot watch %s: %s",
+				line_escape(escaped, sizeof(escaped),
+					    conf->include.entries[i].text),
+				strerror(-r));
+		}
+	}
+	if (r < 0) {
+		watch_remove_missing(&next, watch);
+		watch_deinit(&next);
+		return r;
+	}
+
+	watch_remove_missing(watch, &next);
+	watch_deinit(watch);
+	*watch = next;
+	return 0;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "reporter.h"
+
+#include "../common/chan.h"
+#include "sink.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+struct reporter {
+	int channel; /* to the supervisor */
+	int guard;   /* -1: none */
+	struct conf *conf;
+	struct sink_file *file;
+	bool file_broken; /* so that a full disk is told of once, not with each
+			     line */
+};
+
+static void reporter_write(struct reporter *reporter,
+			   const struct report *report);
+
+static void reporter_note(struct reporter *reporter, int priority,
+			  const char *text)
+{
+	struct report report;
+
+	report_note(&report, priority, text);
+	reporter_write(reporter, &report);
+}
+
+static void reporter_write_file(struct reporter *reporter,
+				const struct report *report)
+{
+	int r = sink_file_write(reporter->file, report);
+	bool was_broken = reporter->file_broken;
+	char text[WIRE_TEXT_MAX];
+
+	reporter->file_broken = r < 0;
+	if (r < 0 && !was_broken) {
+		(void)snprintf(text, sizeof(text),
+			       "log-file: lines are being lost: %s",
+			       strerror(-r));
+		reporter_note(reporter, LOG_ERR, text);
+	}
+}
+
+static void reporter_write(struct reporter *reporter,
+			   const struct report *report)
+{
+	if (reporter->conf && reporter->conf->syslog)
+		sink_system_write(report);
+	if (reporter->file)
+		reporter_write_file(reporter, report);
+	sink_stderr_write(report);
+}
+
+static int reporter_take_note(void *context, struct chan_message *message)
+{
+	const struct wire_note *note = (const void *)message;
+
+	if (!wire_string_ok(note->text, sizeof(note->text)))
+		return -EPROTO;
+	reporter_note(context, LOG_PRI(note->priority), note->text);
+	return 0;
+}
+
+static int reporter_take_found(void *context, struct chan_message *message)
+{
+	const struct wire_found *found = (const void *)message;
+	struct report report;
+
+	if (!wire_string_ok(found->path, sizeof(found->path)) ||
+	    !wire_string_ok(found->exe, sizeof(found->exe)) ||
+	    !wire_string_ok(found->signature, sizeof(found->signature)))
+		return -EPROTO;
+	report_found(&report, found);
+	reporter_write(context, &report);
+	if (found->answer == WIRE_ANSWER_LATE)
+		reporter_note(context, LOG_ERR,
+			      "the file of the line above was opened before "
+			      "its verdict came: "
+			      "hold-timeout "
+			      "had passed");
+	return 0;
+}
+
+static void reporter_answer(struct reporter *reporter, enum wire_type type,
+			    const char *text)
+{
+	struct wire_result result = {
+		.header = WIRE_INIT(type, struct wire_result)};
+
+	(void)snprintf(result.text, sizeof(result.text), "%s", text);
+	(void)chan_send(reporter->channel, &result.header, -1);
+}
+
+/* A configuration whose log file cannot be written is refused, and the old one
+ * stays. */
+static int reporter_take_conf(void *context, struct chan_message *message)
+{
+	struct reporter *reporter = context;
+	struct conf *conf = conf_from_snapshot(message->fd);
+	struct sink_file *file = NULL;
+	char problem[WIRE_TEXT_MAX];
+
+	close(message->fd);
+	if (!conf)
+		return -EPROTO;
+	if (conf->log_file &&
+	    !(file = sink_file_open(conf, problem, sizeof(problem)))) {
+		conf_free(conf);
+		reporter_answer(reporter, WIRE_FAILED, problem);
+		return 0;
+	}
+
+	sink_file_close(reporter->file);
+	conf_free(reporter->conf);
+	reporter->file = file;
+	reporter->file_broken = false;
+	reporter->conf = conf;
+	sink_system_open(conf);
+	reporter_answer(reporter, WIRE_READY, "");
+	return 0;
+}
+
+static int reporter_take_peer(void *context, struct chan_message *message)
+{
+	struct reporter *reporter = context;
+
+	if (((const struct wire_peer *)(const void *)message)->role !=
+	    WIRE_PEER_GUARD) {
+		close(message->fd);
+		return -EPROTO;
+	}
+	if (reporter->guard >= 0)
+		close(reporter->guard);
+	reporter->guard = message->fd;
+	return 0;
+}
+
+static const struct chan_rule guard_rules[] = {
+	{WIRE_NOTE, sizeof(struct wire_note), false, reporter_take_note},
+	{WIRE_FOUND, sizeof(struct wire_found), false, reporter_take_found},
+	{0},
+};
+
+static const struct chan_rule channel_rules[] = {
+	{WIRE_CONFIG, sizeof(struct wire_plain), true, reporter_take_conf},
+	{WIRE_PEER, sizeof(struct wire_peer), true, reporter_take_peer},
+	{WIRE_NOTE, sizeof(struct wire_note), false, reporter_take_note},
+	{0},
+};
+
+int reporter_run(int channel)
+{
+	struct reporter reporter = {.channel = channel, .guard = -1};
+	bool told = true;
+
+	while (told || reporter.guard >= 0) {
+		struct pollfd fds[] = {
+			{.fd = reporter.guard, .events = POLLIN},
+			{.fd = told ? channel : -1, .events = POLLIN},
+		};
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		/* The guard's first: what it said before it died belongs before
+		 * the line that it died. */
+		if (fds[0].revents &&
+		    chan_serve(reporter.guard, guard_rules, &reporter) < 0) {
+			close(reporter.guard);
+			reporter.guard = -1;
+		} else if (!fds[0].revents && fds[1].revents) {
+			told = chan_serve(channel, channel_rules, &reporter) ==
+			       0;
+		}
+	}
+
+	sink_file_close(reporter.file);
+	conf_free(reporter.conf);
+	return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "child.h"
+
+#include "../common/chan.h"
+#include "../common/drop.h"
+#include "../common/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <syslog.h>
+#include <unistd.h>
+
+static const char *const child_names[CHILD_ROLES] = {
+	[CHILD_REPORTER] = "holdfast-report",
+	[CHILD_ENGINE] = "holdfast-engine",
+	[CHILD_GUARD] = "holdfast-guard",
+};
+
+const char *child_name(enum child_role role)
+{
+	return child_names[role];
+}
+
+/*
+ * Gives the engine a filesystem in memory for what its workers unpack: no path
+ * of the machine can be filled up by an archive, and no mark can be on it.
+ * Changes of other mounts still arrive here, so that this namespace keeps
+ * nothing from being unmounted.
+ */
+static int child_mount_scratch(const struct child_setup *setup)
+{
+	char options[128];
+
+	(void)snprintf(options, sizeof(options),
+		       "mode=0700,uid=%u,gid=%u,size=50%%", setup->uid,
+		       setup->gid);
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	    mount("holdfast", setup->scratch_dir, "tmpfs",
+		  MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+		return -errno;
+	return 0;
+}
+
+/* We are the last to be killed when memory runs out, and so is the guard; the
+ * others are not. */
+static void child_be_ordinary(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1);
+	close(fd);
+}
+
+static void child_prepare(int channel)
+{
+	sigset_t none;
+
+	/* Out of the terminal's reach: Ctrl-C is for the supervisor to act on.
+	 */
+	(void)setpgid(0, 0);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(channel, ROLE_CHANNEL_FD) < 0 ||
+	    close_range(ROLE_CHANNEL_FD + 1, ~0u, 0) < 0)
+		_exit(126);
+	/* dup2() of a descriptor to itself keeps its close-on-exec flag. */
+	(void)fcntl(ROLE_CHANNEL_FD, F_SETFD, 0);
+}
+
+static _Noreturn void child_exec(const struct child_setup *setup,
+				 enum child_role role)
+{
+	char path[PATH_MAX];
+	char *const argv[] = {(char *)child_name(role), (char *)"--config",
+			      (char *)setup->config_path, NULL};
+	int r = 0;
+
+	if (role == CHILD_ENGINE)
+		r = child_mount_scratch(setup);
+	if (r == 0 && role != CHILD_GUARD) {
+		child_be_ordinary();
+		r = drop_to_user(setup->uid, setup->gid);
+	}
+	if (r < 0) {
+		(void)dprintf(STDERR_FILENO,
+			      "holdfastd: cannot prepare %s: %s\n",
+			      child_name(role), strerror(-r));
+		_exit(126);
+	}
+
+	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir,
+		       child_name(role));
+	(void)execv(path, argv);
+	(void)dprintf(STDERR_FILENO, "holdfastd: cannot execute %s: %s\n", path,
+		      strerror(errno));
+	_exit(127);
+}
+
+/* Forks. In the child the channel is ROLE_CHANNEL_FD. */
+static pid_t child_fork(int *ret_channel)
+{
+	int ends[2], r = chan_pair(ends);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	pid = fork();
+	if (pid == 0) {
+		child_prepare(ends[1]);
+		return 0;
+	}
+	close(ends[1]);
+	if (pid < 0) {
+		r = -errno;
+		close(ends[0]);
+		return r;
+	}
+	*ret_channel = ends[0];
+	return pid;
+}
+
+pid_t child_start(const struct child_setup *setup, enum child_role role,
+		  int *ret_channel)
+{
+	pid_t pid = child_fork(ret_channel);
+
+	if (pid == 0)
+		child_exec(setup, role);
+	return pid;
+}
+
+/* In the loader: problems go to the supervisor as notes. */
+static void loader_report(void *context, int priority, unsigned line,
+			  const char *text)
+{
+	const struct child_setup *setup = context;
+	struct wire_note note = {
+		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
+		.priority = (uint32_t)priority,
+	};
+	int n = line ? snprintf(note.text, sizeof(note.text),
+				"%s:%u: ", setup->config_path, line)
+		     : snprintf(note.text, sizeof(note.text),
+				"%s: ", setup->config_path);
+
+	if (n >= 0 && (size_t)n < sizeof(note.text))
+		(void)snprintf(note.text + n, sizeof(note.text) - (size_t)n,
+			       "%s", text);
+	(void)chan_send(ROLE_CHANNEL_FD, &note.header, -1);
+}
+
+static _Noreturn void loader_run(struct child_setup *setup)
+{
+	const struct wire_plain config = {
+		.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
+	struct pollfd go = {.fd = ROLE_CHANNEL_FD, .events = POLLIN};
+	struct conf *conf;
+	int snapshot = -EINVAL;
+
+	(void)poll(&go, 1, -1);
+	conf = conf_read_file(setup->config_path, loader_report, setup);
+	if (conf && conf_resolve(conf, loader_report, setup) == 0)
+		snapshot = conf_snapshot(conf);
+	_exit(snapshot >= 0 && chan_send(ROLE_CHANNEL_FD, &config.header,
+					 snapshot) == 0
+		      ? 0
+		      : 1);
+}
+
+pid_t child_load_conf(const struct child_setup *setup, int *ret_channel)
+{
+	struct child_setup copy = *setup;
+	pid_t pid = child_fork(ret_channel);
+
+	if (pid == 0)
+		loader_run(&copy);
+	return pid;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A reload goes through everyone who could refuse it before anything changes:
+ * the configuration must be right, an engine must load the signatures, the
+ * reporter must be able to write its log, the guard to watch the paths. Only
+ * then does the new engine take over. Until then, and when anything fails, all
+ * goes on as before.
+ */
+#include "service.h"
+
+#include "../common/chan.h"
+#include "../common/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static void reload_end_engine(struct child *engine)
+{
+	if (!engine)
+		return;
+	engine->ending = true;
+	(void)kill(-engine->pid, SIGKILL);
+}
+
+static void reload_trust(struct service *service, pid_t pid)
+{
+	const struct wire_trusted_pid trusted = {
+		.header = WIRE_INIT(WIRE_TRUSTED_PID, struct wire_trusted_pid),
+		.pid = pid,
+	};
+
+	service_send(service->current[CHILD_GUARD], &trusted.header);
+}
+
+/* Forgets what the reload holds. */
+static void reload_finish(struct service *service)
+{
+	struct reload *reload = &service->reload;
+	bool again = reload->again;
+
+	reload->loader_source =
+		sd_event_source_disable_unref(reload->loader_source);
+	if (reload->loader) {
+		close(reload->loader_channel);
+		(void)kill(reload->loader, SIGKILL);
+		reload_trust(service, 0);
+	}
+	conf_free(reload->conf);
+	if (reload->snapshot >= 0)
+		close(reload->snapshot);
+	*reload = (struct reload){.snapshot = -1};
+	if (again && !service->stopping)
+		reload_begin(service);
+}
+
+static void reload_abort(struct service *service, const char *why)
+{
+	/* Who has the new configuration already gets the old one back. */
+	if (service->reload.step == RELOAD_REPORTER ||
+	    service->reload.step == RELOAD_GUARD)
+		service_send_conf(service->current[CHILD_REPORTER],
+				  service->snapshot);
+	log_error("reload refused, everything stays as it was: %s", why);
+	reload_end_engine(service->reload.engine);
+	reload_finish(service);
+}
+
+static const char *reload_frozen_key(const struct conf *old,
+				     const struct conf *new)
+{
+	if (old->uid != new->uid || old->gid != new->gid)
+		return "user cannot change while the service runs: restart it";
+	if (strcmp(old->run_dir, new->run_dir) ||
+	    strcmp(old->state_dir, new->state_dir))
+		return "run-dir and state-dir cannot change while the service "
+		       "runs: restart it";
+	if (old->control_gid != new->control_gid)
+		return "control-group cannot change while the service runs: "
+		       "restart it";
+	return NULL;
+}
+
+static int reload_take_conf(void *context, struct chan_message *message)
+{
+	struct service *service = context;
+	struct reload *reload = &service->reload;
+
+	reload->snapshot = message->fd;
+	reload->conf = conf_from_snapshot(message->fd);
+	return reload->conf ? 0 : -EPROTO;
+}
+
+static int reload_take_note(void *context, struct chan_message *message)
+{
+	const struct wire_note *note = (const void *)message;
+
+	if (wire_string_ok(note->text, sizeof(note->text)))
+		log_line(LOG_PRI((int)note->priority), "%s", note->text);
+	return 0;
+}
+
+static const struct chan_rule loader_rules[] = {
+	{WIRE_CONFIG, sizeof(struct wire_plain), true, reload_take_conf},
+	{WIRE_NOTE, sizeof(struct wire_note), false, reload_take_note},
+	{0},
+};
+
+void reload_loader_ended(struct service *service)
+{
+	struct reload *reload = &service->reload;
+	const char *frozen;
+
+	reload->loader_source =
+		sd_event_source_disable_unref(reload->loader_source);
+	close(reload->loader_channel);
+	reload->loader = 0;
+	reload_trust(service, 0);
+	if (!reload->conf) {
+		reload_abort(service, "the configuration is not valid");
+		return;
+	}
+	frozen = reload_frozen_key(service->conf, reload->conf);
+	if (frozen) {
+		reload_abort(service, frozen);
+		return;
+	}
+
+	reload->step = RELOAD_ENGINE;
+	reload->engine = service_spawn(service, CHILD_ENGINE, reload->snapshot);
+	if (!reload->engine)
+		reload_abort(service, "no engine can be started");
+}
+
+static int reload_on_loader(sd_event_source *source, int fd, uint32_t revents,
+			    void *userdata)
+{
+	struct service *service = userdata;
+	int r = chan_serve(fd, loader_rules, service);
+
+	if (r < 0 && r != -EAGAIN)
+		reload_loader_ended(service);
+	return 0;
+}
+
+void reload_begin(struct service *service)
+{
+	const struct wire_plain go = {
+		.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	const struct child *guard = service->current[CHILD_GUARD];
+	struct reload *reload = &service->reload;
+	pid_t pid;
+
+	if (reload->step != RELOAD_NONE || !service->protecting || !guard ||
+	    !guard->ready) {
+		reload->again = true;
+		return;
+	}
+
+	pid = child_load_conf(service->setup, &reload->loader_channel);
+	if (pid < 0 || sd_event_add_io(service->event, &reload->loader_source,
+				       reload->loader_channel, EPOLLIN,
+				       reload_on_loader, service) < 0) {
+		log_error("reload failed, everything stays as it was: %m");
+		return;
+	}
+	reload->step = RELOAD_CONF;
+	reload->loader = pid;
+	/* Before it opens anything the guard knows that it must not be held. */
+	reload_trust(service, pid);
+	(void)chan_send(reload->loader_channel, &go.header, -1);
+}
+
+/* Everyone has agreed. */
+static void reload_commit(struct service *service)
+{
+	struct reload *reload = &service->reload;
+	struct child *old = service->current[CHILD_ENGINE];
+
+	if (old)
+		old->ending = true; /* the guard retires it when its last scan
+				       is done */
+	service->current[CHILD_ENGINE] = reload->engine;
+	service_introduce(service, CHILD_ENGINE);
+
+	conf_free(service->conf);
+	close(service->snapshot);
+	service->conf = reload->conf;
+	service->snapshot = reload->snapshot;
+	reload->conf = NULL;
+	reload->snapshot = -1;
+	service->restarts[CHILD_ENGINE].failures = 0;
+	log_notice("configuration and signatures reloaded: %u signatures",
+		   reload->engine->signatures);
+	reload_finish(service);
+}
+
+bool reload_child_ready(struct service *service, struct child *child)
+{
+	struct reload *reload = &service->reload;
+	const struct child *engine = service->current[CHILD_ENGINE];
+
+	if (reload->step == RELOAD_ENGINE && child == reload->engine) {
+		if (child->test_only && engine && !engine->test_only) {
+			reload_abort(service,
+				     "the directory of signatures is empty");
+			return true;
+		}
+		reload->step = RELOAD_REPORTER;
+		service_send_conf(service->current[CHILD_REPORTER],
+				  reload->snapshot);
+		return true;
+	}
+	if (reload->step == RELOAD_REPORTER &&
+	    child == service->current[CHILD_REPORTER]) {
+		reload->step = RELOAD_GUARD;
+		service_send_conf(service->current[CHILD_GUARD],
+				  reload->snapshot);
+		return true;
+	}
+	if (reload->step == RELOAD_GUARD &&
+	    child == service->current[CHILD_GUARD]) {
+		reload_commit(service);
+		return true;
+	}
+	return false;
+}
+
+bool reload_child_failed(struct service *service, struct child *child,
+			 const char *why)
+{
+	struct reload *reload = &service->reload;
+	bool concerns =
+		(reload->step == RELOAD_ENGINE && child == reload->engine) ||
+		(reload->step == RELOAD_REPORTER &&
+		 child == service->current[CHILD_REPORTER]) ||
+		(reload->step == RELOAD_GUARD &&
+		 child == service->current[CHILD_GUARD]);
+
+	if (concerns)
+		reload_abort(service, why);
+	return concerns;
+}
+
+void reload_child_lost(struct service *service, struct child *child)
+{
+	struct reload *reload = &service->reload;
+
+	if (reload->step == RELOAD_NONE)
+		return;
+	if (child == reload->engine) {
+		reload->engine = NULL;
+		reload_abort(service, "the new engine ended unexpectedly");
+	} else if (child->role != CHILD_ENGINE) {
+		reload_abort(service, "a process it needs ended unexpectedly");
+	}
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "service.h"
+
+#include "../common/chan.h"
+#include "../common/clock.h"
+#include "../common/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* A child that dies within this time of its start counts as failing again. */
+#define FAILS_FAST_US (5 * CLOCK_US_PER_SEC)
+
+/* So many failures in a row are answered by a restart at once; then the delay
+ * doubles, up to the limit. */
+#define FAILURES_FREE	  3
+#define RESTART_DELAY_MAX 32 /* seconds */
+
+void service_send(struct child *child, const struct wire_header *message)
+{
+	/* Nothing to do about a failure: who does not read is dead, or will
+	 * miss its heartbeat. */
+	if (child && child->channel >= 0)
+		(void)chan_send(child->channel, message, -1);
+}
+
+static void service_send_fd(struct child *child,
+			    const struct wire_header *message, int fd)
+{
+	if (child && child->channel >= 0)
+		(void)chan_send(child->channel, message, fd);
+}
+
+void service_send_conf(struct child *child, int snapshot)
+{
+	const struct wire_plain config = {
+		.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
+
+	service_send_fd(child, &config.header, snapshot);
+}
+
+void service_send_history(struct service *service)
+{
+	service_send(service->current[CHILD_GUARD], &service->history.header);
+}
+
+/* --- introducing
+ * ---------------------------------------------------------------------------------
+ */
+
+/* Gives each of two children one end of a new socket. */
+static void service_connect(struct child *a, enum wire_peer_role role_of_a,
+			    struct child *b, enum wire_peer_role role_of_b)
+{
+	struct wire_peer to_a = {.header =
+					 WIRE_INIT(WIRE_PEER, struct wire_peer),
+				 .role = role_of_b};
+	struct wire_peer to_b = {.header =
+					 WIRE_INIT(WIRE_PEER, struct wire_peer),
+				 .role = role_of_a};
+	int ends[2], r = chan_pair(ends);
+
+	if (r < 0) {
+		log_error("cannot connect %s and %s: %s", child_name(a->role),
+			  child_name(b->role), strerror(-r));
+		return;
+	}
+	service_send_fd(a, &to_a.header, ends[0]);
+	service_send_fd(b, &to_b.header, ends[1]);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+void service_introduce(struct service *service, enum child_role role)
+{
+	struct child *guard = service->current[CHILD_GUARD],
+		     *child = service->current[role];
+	const enum wire_peer_role as =
+		role == CHILD_ENGINE ? WIRE_PEER_ENGINE : WIRE_PEER_REPORTER;
+
+	if (guard && child && child->ready)
+		service_connect(guard, WIRE_PEER_GUARD, child, as);
+}
+
+static void service_equip_guard(struct service *service)
+{
+	struct wire_peer control = {
+		.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
+		.role = WIRE_PEER_CONTROL,
+	};
+
+	service_send_history(service);
+	service_introduce(service, CHILD_REPORTER);
+	service_send_fd(service->current[CHILD_GUARD], &control.header,
+			service->listener);
+	service_introduce(service, CHILD_ENGINE);
+}
+
+/* --- starting
+ * ------------------------------------------------------------------------------------
+ */
+
+struct child *service_spawn(struct service *service, enum child_role role,
+			    int snapshot)
+{
+	struct child *child = calloc(1, sizeof(*child));
+	pid_t pid = -ENOMEM;
+	int r;
+
+	if (child) {
+		*child = (struct child){
+			.service = service,
+			.role = role,
+			.channel = -1,
+			.started_us = clock_monotonic_us(),
+		};
+		pid = child_start(service->setup, role, &child->channel);
+	}
+	if (pid < 0) {
+		log_error("cannot start %s: %s", child_name(role),
+			  strerror(-pid));
+		free(child);
+		return NULL;
+	}
+
+	child->pid = pid;
+	DL_APPEND(service->children, child);
+	r = sd_event_add_io(service->event, &child->source, child->channel,
+			    EPOLLIN, service_child_on_message, child);
+	if (r < 0) /* it ends with its channel, and is started again then */
+		close(child->channel);
+	service_send_conf(child, snapshot);
+	return child;
+}
+
+static int service_on_restart_timer(sd_event_source *source, uint64_t usec,
+				    void *userdata)
+{
+	struct restart *restart = userdata;
+
+	if (!restart->service->stopping &&
+	    !restart->service->current[restart->role])
+		service_spawn_current(restart->service, restart->role);
+	return 0;
+}
+
+static void service_spawn_later(struct service *service, enum child_role role,
+				unsigned seconds)
+{
+	struct restart *restart = &service->restarts[role];
+	uint64_t when = clock_monotonic_us() + seconds * CLOCK_US_PER_SEC;
+
+	*restart = (struct restart){
+		.service = service,
+		.role = role,
+		.timer = sd_event_source_disable_unref(restart->timer),
+		.failures = restart->failures,
+	};
+	(void)sd_event_add_time(service->event, &restart->timer,
+				CLOCK_MONOTONIC, when, 0,
+				service_on_restart_timer, restart);
+}
+
+void service_spawn_current(struct service *service, enum child_role role)
+{
+	service->current[role] =
+		service_spawn(service, role, service->snapshot);
+	if (!service->current[role])
+		service_spawn_later(service, role, 1);
+	else if (role == CHILD_GUARD)
+		service_equip_guard(service);
+}
+
+/* Seconds to wait before the next start. */
+static unsigned service_restart_delay(struct restart *restart,
+				      const struct child *child)
+{
+	unsigned excess;
+
+	if (!*child->failure &&
+	    clock_monotonic_us() - child->started_us > FAILS_FAST_US)
+		restart->failures = 0;
+	restart->failures++;
+	if (restart->failures <= FAILURES_FREE && !*child->failure)
+		return 0;
+	excess = restart->failures > FAILURES_FREE
+			 ? restart->failures - FAILURES_FREE
+			 : 1;
+	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
+}
+
+/* --- burying
+ * -------------------------------------------------------------------------------------
+ */
+
+static void child_free(struct child *child)
+{
+	DL_DELETE(child->service->children, child);
+	sd_event_source_disable_unref(child->source);
+	if (child->channel >= 0)
+		close(child->channel);
+	free(child);
+}
+
+static void service_log_end(const struct child *child, int status)
+{
+	if (*child->failure)
+		return; /* it said why, and that was logged */
+	if (WIFSIGNALED(status))
+		log_error("%s (pid %d) was ended by %s",
+			  child_name(child->role), child->pid,
+			  strsignal(WTERMSIG(status)));
+	else
+		log_error("%s (pid %d) ended with status %d",
+			  child_name(child->role), child->pid,
+			  WEXITSTATUS(status));
+}
+
+static void service_lost_guard(struct service *service)
+{
+	struct child *child;
+
+	service->history.guard_restarts++;
+	service->unanswered = 0;
+	if (service->protecting && !service->guard_lost_us) {
+		service->guard_lost_us = clock_monotonic_us();
+		log_error("the guard is gone: opens that were held are let go, "
+			  "files are not "
+			  "protected");
+	}
+	/* Engines that were finishing their scans did so for this guard. */
+	DL_FOREACH (service->children, child)
+		if (child->role == CHILD_ENGINE && child->ending)
+			(void)kill(-child->pid, SIGKILL);
+}
+
+static void service_lost_engine(struct service *service,
+				const struct child *child, unsigned delay)
+{
+	const struct wire_plain down = {
+		.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
+
+	service->history.engine_restarts++;
+	/* Its workers serve the guard until another engine takes over. */
+	service->orphans[service->n_orphans++ % SERVICE_ORPHANS_MAX] =
+		child->pid;
+	if (delay)
+		service_send(service->current[CHILD_GUARD], &down.header);
+}
+
+static void service_restart(struct service *service, const struct child *child)
+{
+	enum child_role role = child->role;
+	unsigned delay = service_restart_delay(&service->restarts[role], child);
+
+	switch (role) {
+	case CHILD_GUARD:
+		service_lost_guard(service);
+		break;
+	case CHILD_ENGINE:
+		service_lost_engine(service, child, delay);
+		break;
+	case CHILD_REPORTER:
+	case CHILD_ROLES:
+	default:
+		service->history.reporter_restarts++;
+		outbox_connect(service->outbox, -1);
+		break;
+	}
+	service_send_history(service);
+
+	if (!delay) {
+		service_spawn_current(service, role);
+		return;
+	}
+	log_error("%s keeps failing: the next start is in %u s",
+		  child_name(role), delay);
+	service_spawn_later(service, role, delay);
+}
+
+void service_bury(struct child *child, int status)
+{
+	struct service *service = child->service;
+	bool was_current = service->current[child->role] == child;
+
+	if (!child->ending)
+		service_log_end(child, status);
+	if (was_current)
+		service->current[child->role] = NULL;
+	reload_child_lost(service, child);
+
+	if (was_current && !service->stopping) {
+		if (service->protecting) {
+			service_restart(service, child);
+		} else {
+			log_error("the service cannot start");
+			(void)sd_event_exit(service->event, 1);
+		}
+	}
+	child_free(child);
+}
+
+unsigned service_end(struct service *service, enum child_role role)
+{
+	struct child *child;
+	unsigned n = 0;
+
+	DL_FOREACH (service->children, child) {
+		if (child->role != role)
+			continue;
+		n++;
+		child->ending = true;
+		child->source = sd_event_source_disable_unref(child->source);
+		if (child->channel >= 0)
+			close(child->channel);
+		child->channel = -1;
+	}
+	return n;
+}
+
+void service_kill(struct service *service, enum child_role role)
+{
+	struct child *child;
+
+	DL_FOREACH (service->children, child)
+		if (child->role == role)
+			(void)kill(-child->pid, SIGKILL);
+}
+
+void service_kill_orphans(struct service *service)
+{
+	for (unsigned i = 0; i < SERVICE_ORPHANS_MAX; i++)
+		if (service->orphans[i])
+			(void)kill(-service->orphans[i], SIGKILL);
+}

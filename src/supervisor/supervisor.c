@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "supervisor.h"
+
+#include "../common/chan.h"
+#include "../common/clock.h"
+#include "../common/log.h"
+#include "notify.h"
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* The guard is asked so often whether it is alive, and killed after so many
+ * questions without an answer: counted, not timed, so that a machine that was
+ * suspended does not look like a guard that hangs. */
+#define HEARTBEAT_US	(500 * CLOCK_US_PER_MS)
+#define HEARTBEATS_LOST 6
+
+/* So long may the children take to end when the service stops. */
+#define STOP_US (5 * CLOCK_US_PER_SEC)
+
+/* Lines for a reporter that is slow or being restarted. */
+#define OUTBOX_MAX 256
+
+/* --- what the children say
+ * -----------------------------------------------------------------------
+ */
+
+static void supervisor_log(void *context, int priority, const char *text)
+{
+	outbox_push_note(context, priority, text);
+}
+
+/* From now on lines go to the reporter, and those that waited for one too. */
+static void supervisor_reporter_ready(struct child *reporter)
+{
+	struct service *service = reporter->service;
+
+	outbox_connect(service->outbox,
+		       fcntl(reporter->channel, F_DUPFD_CLOEXEC, 0));
+	log_set_sink(supervisor_log, service->outbox);
+	(void)outbox_flush(service->outbox);
+	if (service->protecting)
+		service_introduce(service, CHILD_REPORTER);
+	else
+		service_spawn_current(service, CHILD_ENGINE);
+}
+
+static void supervisor_engine_ready(struct child *engine)
+{
+	struct service *service = engine->service;
+	char directory[PATH_MAX];
+
+	if (engine->test_only)
+		log_error("ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware "
+			  "will be found; put "
+			  "signature "
+			  "files into %s and reload",
+			  conf_signatures_dir(service->conf, directory,
+					      sizeof(directory)));
+	if (service->current[CHILD_GUARD] || service->protecting)
+		service_introduce(service, CHILD_ENGINE);
+	else
+		service_spawn_current(service, CHILD_GUARD);
+}
+
+static void supervisor_guard_ready(struct service *service)
+{
+	const struct child *engine = service->current[CHILD_ENGINE];
+	uint64_t now = clock_monotonic_us();
+
+	if (service->guard_lost_us) {
+		service->history.last_gap_us = now - service->guard_lost_us;
+		service->guard_lost_us = 0;
+		log_error("a new guard is protecting again: there was no "
+			  "protection for %llu ms",
+			  (unsigned long long)(service->history.last_gap_us /
+					       CLOCK_US_PER_MS));
+		service_send_history(service);
+	} else {
+		log_notice("%s: %zu include path(s), %u signature(s)",
+			   service->conf->mode == CONTROL_MODE_BLOCK
+				   ? "protecting"
+			   : service->conf->mode == CONTROL_MODE_NOTIFY
+				   ? "watching without blocking"
+				   : "on-access is off",
+			   service->conf->include.n_entries,
+			   engine ? engine->signatures : 0);
+	}
+	service->protecting = true;
+	service->unanswered = 0;
+	notify_send("READY=1\nSTATUS=protecting");
+	if (service->reload.again) {
+		service->reload.again = false;
+		reload_begin(service);
+	}
+}
+
+static int supervisor_take_ready(void *context, struct chan_message *message)
+{
+	const struct wire_result *result = (const void *)message;
+	struct child *child = context;
+	struct service *service = child->service;
+	bool was_ready = child->ready;
+
+	child->ready = true;
+	child->signatures = result->signatures;
+	child->test_only = result->test_only;
+	if (reload_child_ready(service, child) || was_ready ||
+	    service->stopping)
+		return 0;
+
+	switch (child->role) {
+	case CHILD_REPORTER:
+		supervisor_reporter_ready(child);
+		break;
+	case CHILD_ENGINE:
+		supervisor_engine_ready(child);
+		break;
+	case CHILD_GUARD:
+		supervisor_guard_ready(service);
+		break;
+	case CHILD_ROLES:
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int supervisor_take_failed(void *context, struct chan_message *message)
+{
+	const struct wire_result *result = (const void *)message;
+	struct child *child = context;
+	struct service *service = child->service;
+
+	if (!wire_string_ok(result->text, sizeof(result->text)))
+		return -EPROTO;
+	if (reload_child_failed(service, child, result->text))
+		return 0;
+	memcpy(child->failure, result->text, sizeof(child->failure));
+	log_error("%s", result->text);
+	/* A reporter that refuses its first configuration waits for another;
+	 * there is none. */
+	if (!child->ready)
+		(void)kill(child->pid, SIGKILL);
+	return 0;
+}
+
+static int supervisor_take_pong(void *context, struct chan_message *message)
+{
+	struct child *child = context;
+
+	if (child == child->service->current[CHILD_GUARD])
+		child->service->unanswered = 0;
+	return 0;
+}
+
+static int supervisor_take_note(void *context, struct chan_message *message)
+{
+	const struct wire_note *note = (const void *)message;
+
+	if (!wire_string_ok(note->text, sizeof(note->text)))
+		return -EPROTO;
+	log_line(LOG_PRI((int)note->priority), "%s", note->text);
+	return 0;
+}
+
+static const struct chan_rule child_rules[] = {
+	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
+	{WIRE_FAILED, sizeof(struct wire_result), false,
+	 supervisor_take_failed},
+	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
+	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
+	{0},
+};
+
+int service_child_on_message(sd_event_source *source, int fd, uint32_t revents,
+			     void *userdata)
+{
+	struct child *child = userdata;
+	int r = chan_serve(fd, child_rules, child);
+
+	if (r < 0 && r != -EAGAIN) {
+		/* It has ended, or is to end for breaking the protocol: SIGCHLD
+		 * brings the rest. */
+		child->source = sd_event_source_disable_unref(child->source);
+		if (r == -EPROTO)
+			(void)kill(child->pid, SIGKILL);
+	}
+	return 0;
+}
+
+/* --- signals and time
+ * ----------------------------------------------------------------------------
+ */
+
+/* What the child said last is read before it is buried. */
+static void supervisor_drain(struct child *child)
+{
+	while (child->source && chan_readable(child->channel) &&
+	       chan_serve(child->channel, child_rules, child) == 0)
+		;
+}
+
+static void supervisor_reap(struct service *service)
+{
+	struct child *child, *next;
+	int status;
+	pid_t pid;
+
+	/* Workers of an engine that died are our children too: see
+	 * PR_SET_CHILD_SUBREAPER below. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		DL_FOREACH_SAFE (service->children, child, next)
+			if (child->pid == pid) {
+				supervisor_drain(child);
+				service_bury(child, status);
+			}
+}
+
+static int supervisor_on_sigchld(sd_event_source *source,
+				 const struct signalfd_siginfo *info,
+				 void *userdata)
+{
+	supervisor_reap(userdata);
+	return 0;
+}
+
+static int supervisor_on_sighup(sd_event_source *source,
+				const struct signalfd_siginfo *info,
+				void *userdata)
+{
+	reload_begin(userdata);
+	return 0;
+}
+
+static int supervisor_on_sigterm(sd_event_source *source,
+				 const struct signalfd_siginfo *info,
+				 void *userdata)
+{
+	struct service *service = userdata;
+
+	log_notice("stopping: files are no longer protected");
+	notify_send("STOPPING=1\nSTATUS=stopping");
+	return sd_event_exit(service->event, 0);
+}
+
+static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec,
+				   void *userdata)
+{
+	const struct wire_plain ping = {
+		.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	struct service *service = userdata;
+	struct child *guard = service->current[CHILD_GUARD];
+
+	notify_send("WATCHDOG=1");
+	(void)outbox_flush(service->outbox);
+	if (guard) {
+		if (service->unanswered++ == HEARTBEATS_LOST) {
+			log_error("the guard does not answer: it is killed");
+			(void)kill(guard->pid, SIGKILL);
+		}
+		service_send(guard, &ping.header);
+	}
+	(void)sd_event_source_set_time(source,
+				       clock_monotonic_us() + HEARTBEAT_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* --- the process
+ * ---------------------------------------------------------------------------------
+ */
+
+static int supervisor_init(struct service *service)
+{
+	static const struct {
+		int signal;
+		sd_event_signal_handler_t handler;
+	} signals[] = {
+		{SIGCHLD, supervisor_on_sigchld},
+		{SIGHUP, supervisor_on_sighup},
+		{SIGTERM, supervisor_on_sigterm},
+		{SIGINT, supervisor_on_sigterm},
+	};
+	sigset_t mask;
+	int r = sd_event_new(&service->event);
+
+	if (r < 0)
+		return r;
+	service->outbox = outbox_new(OUTBOX_MAX);
+	if (!service->outbox)
+		return -ENOMEM;
+	service->snapshot = conf_snapshot(service->conf);
+	if (service->snapshot < 0)
+		return service->snapshot;
+
+	(void)sigemptyset(&mask);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		(void)sigaddset(&mask, signals[i].signal);
+		(void)sigprocmask(SIG_BLOCK, &mask, NULL);
+		r = sd_event_add_signal(service->event, NULL, signals[i].signal,
+					signals[i].handler, service);
+		if (r < 0)
+			return r;
+	}
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	return sd_event_add_time(service->event, NULL, CLOCK_MONOTONIC, 0,
+				 HEARTBEAT_US / 10, supervisor_on_heartbeat,
+				 service);
+}
+
+/* Waits until no child of a role is left, and kills what is left at the
+ * deadline. */
+static void supervisor_await_end(struct service *service, enum child_role role)
+{
+	uint64_t deadline = clock_monotonic_us() + STOP_US;
+	const struct timespec pause = {.tv_nsec = 50000000};
+	sigset_t chld;
+
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	while (service_end(service, role)) {
+		supervisor_reap(service);
+		if (clock_monotonic_us() > deadline)
+			service_kill(service, role);
+		if (service_end(service, role))
+			(void)sigtimedwait(&chld, NULL, &pause);
+	}
+}
+
+static void supervisor_stop(struct service *service)
+{
+	service->stopping = true;
+	/* The guard first: what it holds is let go, and nothing of ours is held
+	 * any more. The reporter last: it has the lines of all the others to
+	 * write. */
+	supervisor_await_end(service, CHILD_GUARD);
+	supervisor_await_end(service, CHILD_ENGINE);
+	if (waitpid(-1, NULL, WNOHANG) == 0)
+		service_kill_orphans(service);
+	(void)outbox_flush(service->outbox);
+	log_set_sink(NULL, NULL);
+	outbox_connect(service->outbox, -1);
+	supervisor_await_end(service, CHILD_REPORTER);
+}
+
+int supervisor_run(struct conf *conf, const struct child_setup *setup,
+		   int listener)
+{
+	struct service service = {
+		.setup = setup,
+		.listener = listener,
+		.conf = conf,
+		.reload.snapshot = -1,
+		.history =
+			{
+				.header = WIRE_INIT(WIRE_HISTORY,
+						    struct wire_history),
+				.started_at = (int64_t)(clock_wall_us() /
+							CLOCK_US_PER_SEC),
+			},
+	};
+	int r = supervisor_init(&service);
+
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		return 1;
+	}
+	service_spawn_current(&service, CHILD_REPORTER);
+	r = sd_event_loop(service.event);
+	supervisor_stop(&service);
+
+	outbox_free(service.outbox);
+	sd_event_unref(service.event);
+	close(service.snapshot);
+	conf_free(service.conf);
+	return r < 0 ? 1 : r;
+}
