@@ -6,16 +6,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int event_table_init(struct event_table *table, struct group *group)
+int event_table_init(struct event_table *table, struct group *group,
+		     unsigned max)
 {
 	*table = (struct event_table){
 		.group = group,
-		.events = calloc(EVENTS_MAX, sizeof(*table->events)),
+		.max = max,
+		.events = calloc(max, sizeof(*table->events)),
 	};
 	if (!table->events)
 		return -ENOMEM;
 
-	for (unsigned i = EVENTS_MAX; i-- > 0;) {
+	for (unsigned i = max; i-- > 0;) {
 		table->events[i].next = table->unused;
 		table->unused = &table->events[i];
 	}

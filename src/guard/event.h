@@ -10,8 +10,8 @@
  */
 #include "group.h"
 
-/* So many opens can be held at once. When no event is free the guard stops
- * reading; the kernel keeps the opens in its own queue. */
+/* At most so many opens can be held at once. When no event is free the guard
+ * stops reading; the kernel keeps the opens in its own queue. */
 #define EVENTS_MAX 16384
 
 struct event {
@@ -25,13 +25,16 @@ struct event_table {
 	struct group *group;
 	struct event *events; /* all of them */
 	struct event *unused; /* singly linked by next */
-	unsigned n_held;
+	unsigned n_held, max;
 };
 
-/* event_table_init() allocates the table. Returns 0 or -ENOMEM. deinit asserts
- * that none is held.
+/*
+ * event_table_init() allocates a table for max events: EVENTS_MAX, or fewer
+ * where descriptors are short. Returns 0 or -ENOMEM. deinit asserts that none
+ * is held.
  */
-int event_table_init(struct event_table *table, struct group *group);
+int event_table_init(struct event_table *table, struct group *group,
+		     unsigned max);
 void event_table_deinit(struct event_table *table);
 
 /* event_new() makes an event of an open; the descriptor goes with it. NULL: the

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A request is given to a worker so often before its file counts as one that
@@ -21,6 +22,10 @@
  * verdict counts, once.
  */
 #define RESCANS_MAX 3
+
+/* Descriptors for sockets, control clients and what is open for a moment. */
+#define OTHER_DESCRIPTORS 1024
+#define EVENTS_MIN	  1024
 
 /* Deadlines are looked at so often. A timer for each open would cost two system
  * calls each. */
@@ -485,6 +490,21 @@ void gate_trust(struct gate *gate, int32_t pid)
 	gate->own_pids[2] = pid;
 }
 
+/* Each held open takes a descriptor, and so does each request; the sockets come
+ * on top. With fewer than are needed for some of both the kernel would refuse
+ * opens for want of a descriptor. */
+static unsigned gate_count_events(void)
+{
+	struct rlimit limit;
+	rlim_t n;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    limit.rlim_cur <= REQUESTS_MAX + OTHER_DESCRIPTORS)
+		return 0;
+	n = limit.rlim_cur - REQUESTS_MAX - OTHER_DESCRIPTORS;
+	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
+}
+
 int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
 {
 	static const struct pool_callbacks callbacks = {
@@ -504,9 +524,11 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
 	r = group_init(&gate->group);
 	if (r < 0)
 		return r;
-	r = event_table_init(&gate->events, &gate->group);
+	r = event_table_init(&gate->events, &gate->group, gate_count_events());
 	if (r < 0)
 		return r;
+	if (gate->events.max < EVENTS_MIN)
+		return -EMFILE;
 	request_table_init(&gate->requests, &gate->events);
 
 	gate->pool = pool_new(event, &callbacks, gate);

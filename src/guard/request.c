@@ -26,7 +26,7 @@ void request_table_deinit(struct request_table *table)
 bool request_table_full(const struct request_table *table)
 {
 	return table->n_requests + GROUP_BATCH > REQUESTS_MAX ||
-	       table->events->n_held + GROUP_BATCH > EVENTS_MAX;
+	       table->events->n_held + GROUP_BATCH > table->events->max;
 }
 
 struct request *request_find(struct request_table *table, struct file_id id)
