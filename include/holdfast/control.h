@@ -17,18 +17,18 @@ struct control_counters {
 	uint64_t opens;	       /* permission events read */
 	uint64_t out_of_scope; /* allowed: not below an include path, or
 				  excluded by path */
-	uint64_t excluded; /* allowed: the service itself, an excluded user or
-			      process */
+	uint64_t excluded;     /* allowed: the service itself, an excluded user or
+				  process */
 	uint64_t verdicts[VERDICT_COUNT];
-	uint64_t joined; /* opens that were answered by a scan already under way
-			  */
-	uint64_t denied; /* opens refused */
-	uint64_t timeouts; /* opens answered by on-timeout */
-	uint64_t rescans; /* a file changed under its scan and was scanned again
-			   */
-	uint64_t marks; /* clean files the kernel was told to stop asking about
-			 */
-	uint64_t drops; /* close-after-write: such a mark was dropped */
+	uint64_t joined;       /* opens that were answered by a scan already under way
+				*/
+	uint64_t denied;       /* opens refused */
+	uint64_t timeouts;     /* opens answered by on-timeout */
+	uint64_t rescans;      /* a file changed under its scan and was scanned again
+				*/
+	uint64_t marks;	       /* clean files the kernel was told to stop asking about
+				*/
+	uint64_t drops;	       /* close-after-write: such a mark was dropped */
 	uint64_t workers_lost; /* workers that crashed or overran */
 	uint64_t not_scanned;  /* no room or no memory to scan it */
 	uint64_t alerts_dropped;
@@ -45,10 +45,9 @@ struct control_status_reply {
 	uint32_t mode; /* enum control_mode */
 	uint32_t includes;
 	uint32_t workers_busy, workers_alive;
-	uint32_t requests,
-		requests_max; /* files being scanned or waiting for it */
-	uint32_t held;	      /* opens waiting for an answer now */
-	uint32_t engine_down; /* 1: no engine can be started */
+	uint32_t requests, requests_max; /* files being scanned or waiting for it */
+	uint32_t held;			 /* opens waiting for an answer now */
+	uint32_t engine_down;		 /* 1: no engine can be started */
 };
 _Static_assert(sizeof(struct control_status_reply) == 256, "wire format");
 
@@ -62,9 +61,9 @@ _Static_assert(sizeof(struct control_include_request) == 16, "wire format");
 struct control_include_reply {
 	struct wire_header header;
 	uint32_t index;
-	uint32_t watched;    /* 0: the mark could not be set; error says why */
-	char mark[32];	     /* the kind of mark: "filesystem" */
-	char filesystem[32]; /* its type: "ext4" */
+	uint32_t watched;	  /* 0: the mark could not be set; error says why */
+	char mark[32];		  /* the kind of mark: "filesystem" */
+	char filesystem[32];	  /* its type: "ext4" */
 	char path[WIRE_PATH_MAX]; /* as configured, symbolic links resolved */
 	char error[WIRE_SIGNATURE_MAX];
 };

@@ -15,8 +15,8 @@ enum verdict {
 /* verdict_name() returns a lower-case word for logs and JSON; never NULL. */
 static inline const char *verdict_name(enum verdict verdict)
 {
-	static const char *const names[VERDICT_COUNT] = {
-		"clean", "infected", "incomplete", "failed"};
+	static const char *const names[VERDICT_COUNT] = {"clean", "infected", "incomplete",
+							 "failed"};
 
 	return (unsigned)verdict < VERDICT_COUNT ? names[verdict] : "unknown";
 }

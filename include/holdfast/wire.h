@@ -16,19 +16,19 @@
 
 #include "verdict.h"
 
-#define WIRE_VERSION 1
-#define WIRE_PATH_MAX                                                          \
-	4096 /* PATH_MAX: the longest path /proc/self/fd can name */
+#define WIRE_VERSION	   1
+#define WIRE_PATH_MAX	   4096 /* PATH_MAX: the longest path /proc/self/fd can name */
 #define WIRE_TEXT_MAX	   1024
 #define WIRE_SIGNATURE_MAX 256
-#define WIRE_EXE_MAX	   512 /* longer executable paths are cut: they only inform \
-				*/
+#define WIRE_EXE_MAX                                                                               \
+	512 /* longer executable paths are cut: they only inform                                   \
+	     */
 
 enum wire_type {
 	/* supervisor to a child */
-	WIRE_CONFIG = 1, /* fd: a sealed snapshot of the configuration */
-	WIRE_PEER, /* fd: a socket whose other end another process holds */
-	WIRE_PING, /* answer with WIRE_PONG from the main loop */
+	WIRE_CONFIG = 1,  /* fd: a sealed snapshot of the configuration */
+	WIRE_PEER,	  /* fd: a socket whose other end another process holds */
+	WIRE_PING,	  /* answer with WIRE_PONG from the main loop */
 	WIRE_ENGINE_DOWN, /* no engine can be started: do not keep openers
 			     waiting for one */
 	WIRE_TRUSTED_PID, /* this process reads the configuration: do not hold
@@ -75,9 +75,9 @@ _Static_assert(sizeof(struct wire_plain) == 8, "wire format");
 
 enum wire_peer_role {
 	WIRE_PEER_REPORTER, /* guard: send notes and findings here */
-	WIRE_PEER_ENGINE,  /* guard: an engine that has loaded its signatures */
-	WIRE_PEER_CONTROL, /* guard: the listening control socket */
-	WIRE_PEER_GUARD,   /* engine, reporter: the guard's end */
+	WIRE_PEER_ENGINE,   /* guard: an engine that has loaded its signatures */
+	WIRE_PEER_CONTROL,  /* guard: the listening control socket */
+	WIRE_PEER_GUARD,    /* engine, reporter: the guard's end */
 	WIRE_PEER_COUNT
 };
 
@@ -109,8 +109,8 @@ _Static_assert(sizeof(struct wire_history) == 40, "wire format");
  * numbers 0. */
 struct wire_result {
 	struct wire_header header;
-	uint32_t signatures; /* loaded, the embedded test signature included */
-	uint32_t test_only;  /* 1: nothing but the embedded test signature */
+	uint32_t signatures;	  /* loaded, the embedded test signature included */
+	uint32_t test_only;	  /* 1: nothing but the embedded test signature */
 	char text[WIRE_TEXT_MAX]; /* FAILED: why */
 };
 _Static_assert(sizeof(struct wire_result) == 1040, "wire format");
@@ -127,8 +127,8 @@ _Static_assert(sizeof(struct wire_note) == 1040, "wire format");
 enum wire_answer {
 	WIRE_ANSWER_BLOCKED,
 	WIRE_ANSWER_NOTIFIED, /* mode = notify: let through */
-	WIRE_ANSWER_LATE, /* the verdict came after the hold deadline had let
-			     the opener through */
+	WIRE_ANSWER_LATE,     /* the verdict came after the hold deadline had let
+				 the opener through */
 	WIRE_ANSWER_COUNT
 };
 
@@ -192,8 +192,7 @@ static inline bool wire_string_ok(const char *string, size_t size)
 }
 
 /* WIRE_INIT() gives the header of a message of C type struct_type. */
-#define WIRE_INIT(type_, struct_type)                                          \
-	{                                                                      \
-		.version = WIRE_VERSION, .type = (type_),                      \
-		.size = sizeof(struct_type)                                    \
+#define WIRE_INIT(type_, struct_type)                                                              \
+	{                                                                                          \
+		.version = WIRE_VERSION, .type = (type_), .size = sizeof(struct_type)              \
 	}

@@ -25,8 +25,7 @@ int chan_pair(int ret_ends[2])
 
 int chan_send(int fd, const struct wire_header *message, int pass_fd)
 {
-	struct iovec iov = {.iov_base = (void *)message,
-			    .iov_len = message->size};
+	struct iovec iov = {.iov_base = (void *)message, .iov_len = message->size};
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -57,12 +56,10 @@ static size_t chan_take_fds(struct msghdr *msg, int *fds)
 {
 	size_t n_fds = 0;
 
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg;
-	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t n;
 
-		if (cmsg->cmsg_level != SOL_SOCKET ||
-		    cmsg->cmsg_type != SCM_RIGHTS)
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
 			continue;
 		n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds + n_fds, CMSG_DATA(cmsg), n * sizeof(int));
@@ -73,18 +70,15 @@ static size_t chan_take_fds(struct msghdr *msg, int *fds)
 }
 
 static const struct chan_rule *chan_find_rule(const struct chan_rule *rules,
-					      const struct wire_header *header,
-					      size_t size, size_t n_fds)
+					      const struct wire_header *header, size_t size,
+					      size_t n_fds)
 {
-	if (size < sizeof(*header) || header->size != size ||
-	    header->version != WIRE_VERSION)
+	if (size < sizeof(*header) || header->size != size || header->version != WIRE_VERSION)
 		return NULL;
 
 	for (const struct chan_rule *rule = rules; rule->handler; rule++)
 		if (rule->type == header->type)
-			return rule->size == size &&
-					       rule->has_fd == (n_fds == 1) &&
-					       n_fds <= 1
+			return rule->size == size && rule->has_fd == (n_fds == 1) && n_fds <= 1
 				       ? rule
 				       : NULL;
 
@@ -97,8 +91,7 @@ int chan_serve(int fd, const struct chan_rule *rules, void *context)
 	 * sockets from one thread.
 	 */
 	static struct chan_message message;
-	struct iovec iov = {.iov_base = message.bytes,
-			    .iov_len = sizeof(message.bytes)};
+	struct iovec iov = {.iov_base = message.bytes, .iov_len = sizeof(message.bytes)};
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
@@ -126,8 +119,7 @@ int chan_serve(int fd, const struct chan_rule *rules, void *context)
 
 	rule = msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)
 		       ? NULL
-		       : chan_find_rule(rules, &message.header, (size_t)n,
-					n_fds);
+		       : chan_find_rule(rules, &message.header, (size_t)n, n_fds);
 	if (!rule) {
 		while (n_fds > 0)
 			close(fds[--n_fds]);

@@ -11,8 +11,7 @@ static inline uint64_t clock_read_us(clockid_t clock)
 	struct timespec now;
 
 	(void)clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * CLOCK_US_PER_SEC +
-	       (uint64_t)now.tv_nsec / 1000;
+	return (uint64_t)now.tv_sec * CLOCK_US_PER_SEC + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* clock_monotonic_us() returns microseconds that never jump; for deadlines and

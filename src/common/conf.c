@@ -41,11 +41,10 @@ struct conf_key {
 	uint64_t min, max; /* of numbers, in the unit of the member */
 };
 
-static const struct conf_choice choices_mode[] = {
-	{"block", CONTROL_MODE_BLOCK},
-	{"notify", CONTROL_MODE_NOTIFY},
-	{"off", CONTROL_MODE_OFF},
-	{0}};
+static const struct conf_choice choices_mode[] = {{"block", CONTROL_MODE_BLOCK},
+						  {"notify", CONTROL_MODE_NOTIFY},
+						  {"off", CONTROL_MODE_OFF},
+						  {0}};
 static const struct conf_choice choices_answer[] = {
 	{"allow", CONF_ALLOW}, {"deny", CONF_DENY}, {0}};
 static const struct conf_choice choices_facility[] = {
@@ -57,14 +56,13 @@ static const struct conf_choice choices_facility[] = {
 	{"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},
 	{"local7", LOG_LOCAL7}, {0}};
 
-#define KEY(section_, name_, type_, member_, ...)                              \
-	{                                                                      \
-		section_, name_, type_, offsetof(struct conf, member_),        \
-			__VA_ARGS__                                            \
+#define KEY(section_, name_, type_, member_, ...)                                                  \
+	{                                                                                          \
+		section_, name_, type_, offsetof(struct conf, member_), __VA_ARGS__                \
 	}
-#define PLANNED(section_, name_)                                               \
-	{                                                                      \
-		section_, name_, CONF_PLANNED, 0, NULL, 0, 0                   \
+#define PLANNED(section_, name_)                                                                   \
+	{                                                                                          \
+		section_, name_, CONF_PLANNED, 0, NULL, 0, 0                                       \
 	}
 #define NUMBER(min_, max_) NULL, (min_), (max_)
 #define MINUTE		   UINT64_C(60000)
@@ -74,35 +72,25 @@ static const struct conf_key conf_keys[] = {
 	KEY("service", "user", CONF_STRING, user, NUMBER(0, 0)),
 	KEY("service", "state-dir", CONF_PATH, state_dir, NUMBER(0, 0)),
 	KEY("service", "run-dir", CONF_PATH, run_dir, NUMBER(0, 0)),
-	KEY("service", "control-group", CONF_STRING, control_group,
-	    NUMBER(0, 0)),
+	KEY("service", "control-group", CONF_STRING, control_group, NUMBER(0, 0)),
 
 	KEY("on-access", "include", CONF_RULES, include, NUMBER(0, 0)),
 	KEY("on-access", "exclude", CONF_RULES, exclude, NUMBER(0, 0)),
-	KEY("on-access", "exclude-user", CONF_NAMES, exclude_user,
-	    NUMBER(0, 0)),
-	KEY("on-access", "exclude-process", CONF_RULES, exclude_process,
-	    NUMBER(0, 0)),
+	KEY("on-access", "exclude-user", CONF_NAMES, exclude_user, NUMBER(0, 0)),
+	KEY("on-access", "exclude-process", CONF_RULES, exclude_process, NUMBER(0, 0)),
 	KEY("on-access", "mode", CONF_CHOICE, mode, choices_mode, 0, 0),
-	KEY("on-access", "hold-timeout", CONF_DURATION, hold_timeout_ms,
-	    NUMBER(100, 60 * MINUTE)),
-	KEY("on-access", "on-timeout", CONF_CHOICE, on_timeout, choices_answer,
-	    0, 0),
-	KEY("on-access", "on-failure", CONF_CHOICE, on_failure, choices_answer,
-	    0, 0),
-	KEY("on-access", "on-incomplete", CONF_CHOICE, on_incomplete,
-	    choices_answer, 0, 0),
+	KEY("on-access", "hold-timeout", CONF_DURATION, hold_timeout_ms, NUMBER(100, 60 * MINUTE)),
+	KEY("on-access", "on-timeout", CONF_CHOICE, on_timeout, choices_answer, 0, 0),
+	KEY("on-access", "on-failure", CONF_CHOICE, on_failure, choices_answer, 0, 0),
+	KEY("on-access", "on-incomplete", CONF_CHOICE, on_incomplete, choices_answer, 0, 0),
 	PLANNED("on-access", "scan-ahead"),
 
 	KEY("engine", "signatures", CONF_PATH, signatures, NUMBER(0, 0)),
 	KEY("engine", "workers", CONF_COUNT, workers, NUMBER(1, 128)),
 	/* libclamav refuses files of 2 GiB and more whatever it is told */
-	KEY("engine", "max-file-size", CONF_SIZE, max_file_size,
-	    NUMBER(1, 2047 * MIB)),
-	KEY("engine", "max-scan-size", CONF_SIZE, max_scan_size,
-	    NUMBER(1, 64 * 1024 * MIB)),
-	KEY("engine", "max-scan-time", CONF_DURATION, max_scan_time_ms,
-	    NUMBER(100, 60 * MINUTE)),
+	KEY("engine", "max-file-size", CONF_SIZE, max_file_size, NUMBER(1, 2047 * MIB)),
+	KEY("engine", "max-scan-size", CONF_SIZE, max_scan_size, NUMBER(1, 64 * 1024 * MIB)),
+	KEY("engine", "max-scan-time", CONF_DURATION, max_scan_time_ms, NUMBER(100, 60 * MINUTE)),
 	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
 	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
 
@@ -124,8 +112,7 @@ static const struct conf_key conf_keys[] = {
 	PLANNED("signatures", "max-age-warning"),
 
 	KEY("alerts", "syslog", CONF_BOOL, syslog, NUMBER(0, 0)),
-	KEY("alerts", "facility", CONF_CHOICE, facility, choices_facility, 0,
-	    0),
+	KEY("alerts", "facility", CONF_CHOICE, facility, choices_facility, 0, 0),
 	KEY("alerts", "log-file", CONF_PATH, log_file, NUMBER(0, 0)),
 	KEY("alerts", "log-file-max-size", CONF_SIZE, log_file_max_size,
 	    NUMBER(4096, 1024 * 1024 * MIB)),
@@ -165,8 +152,7 @@ struct conf *conf_new(void)
 	conf->facility = LOG_DAEMON;
 	conf->log_file_max_size = 20 * MIB;
 
-	if (!conf->user || !conf->control_group || !conf->state_dir ||
-	    !conf->run_dir)
+	if (!conf->user || !conf->control_group || !conf->state_dir || !conf->run_dir)
 		return conf_free(conf);
 	return conf;
 }
@@ -181,8 +167,7 @@ struct conf *conf_free(struct conf *conf)
 	if (!conf)
 		return NULL;
 
-	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
-	     key++) {
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++) {
 		if (key->type == CONF_STRING || key->type == CONF_PATH) {
 			free(*(char **)conf_member(conf, key));
 		} else if (key->type == CONF_RULES || key->type == CONF_NAMES) {
@@ -197,11 +182,9 @@ struct conf *conf_free(struct conf *conf)
 	return NULL;
 }
 
-static const struct conf_key *conf_find_key(const char *section,
-					    const char *name)
+static const struct conf_key *conf_find_key(const char *section, const char *name)
 {
-	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
-	     key++)
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++)
 		if (!strcmp(key->section, section) && !strcmp(key->name, name))
 			return key;
 	return NULL;
@@ -209,15 +192,13 @@ static const struct conf_key *conf_find_key(const char *section,
 
 bool conf_knows_section(const char *section)
 {
-	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
-	     key++)
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++)
 		if (!strcmp(key->section, section))
 			return true;
 	return false;
 }
 
-unsigned conf_line(const struct conf *conf, const char *section,
-		   const char *name)
+unsigned conf_line(const struct conf *conf, const char *section, const char *name)
 {
 	const struct conf_key *key = conf_find_key(section, name);
 
@@ -226,13 +207,11 @@ unsigned conf_line(const struct conf *conf, const char *section,
 
 static bool conf_key_is_single(const struct conf_key *key)
 {
-	return key->type != CONF_RULES && key->type != CONF_NAMES &&
-	       key->type != CONF_PLANNED;
+	return key->type != CONF_RULES && key->type != CONF_NAMES && key->type != CONF_PLANNED;
 }
 
 /* Takes ownership of text. */
-static int conf_list_add(struct conf_list *list, char *text, unsigned line,
-			 const char **problem)
+static int conf_list_add(struct conf_list *list, char *text, unsigned line, const char **problem)
 {
 	struct conf_entry *entries;
 
@@ -241,15 +220,13 @@ static int conf_list_add(struct conf_list *list, char *text, unsigned line,
 		*problem = "more than 256 entries";
 		return -EINVAL;
 	}
-	entries = reallocarray(list->entries, list->n_entries + 1,
-			       sizeof(*entries));
+	entries = reallocarray(list->entries, list->n_entries + 1, sizeof(*entries));
 	if (!entries) {
 		free(text);
 		return -ENOMEM;
 	}
 	list->entries = entries;
-	list->entries[list->n_entries++] =
-		(struct conf_entry){.text = text, .line = line};
+	list->entries[list->n_entries++] = (struct conf_entry){.text = text, .line = line};
 	return 0;
 }
 
@@ -287,8 +264,7 @@ struct conf_unit {
 
 /* A number with a unit behind it. The first unit is the one a bare number has.
  */
-static bool conf_parse_number(const char *value, const struct conf_unit *units,
-			      uint64_t *ret)
+static bool conf_parse_number(const char *value, const struct conf_unit *units, uint64_t *ret)
 {
 	unsigned long long number;
 	char *unit;
@@ -309,24 +285,20 @@ static bool conf_parse_number(const char *value, const struct conf_unit *units,
 
 static const struct conf_unit units_none[] = {{"", 1}, {0}};
 static const struct conf_unit units_time[] = {
-	{"s", 1000},	      {"ms", 1}, {"m", MINUTE}, {"h", 60 * MINUTE},
-	{"d", 1440 * MINUTE}, {0}};
+	{"s", 1000}, {"ms", 1}, {"m", MINUTE}, {"h", 60 * MINUTE}, {"d", 1440 * MINUTE}, {0}};
 static const struct conf_unit units_size[] = {
 	{"", 1}, {"K", 1 << 10}, {"M", MIB}, {"G", 1024 * MIB}, {0}};
 
-static int conf_set_number(uint64_t *member, const struct conf_key *key,
-			   const char *value, char *problem,
-			   size_t problem_size)
+static int conf_set_number(uint64_t *member, const struct conf_key *key, const char *value,
+			   char *problem, size_t problem_size)
 {
 	const struct conf_unit *units = key->type == CONF_DURATION ? units_time
 					: key->type == CONF_SIZE   ? units_size
 								   : units_none;
-	const char *expected =
-		key->type == CONF_DURATION
-			? "a duration such as 500ms, 15s, 2m or 1h"
-		: key->type == CONF_SIZE
-			? "a size such as 4096, 512K, 100M or 2G"
-			: "a number, or auto";
+	const char *expected = key->type == CONF_DURATION
+				       ? "a duration such as 500ms, 15s, 2m or 1h"
+			       : key->type == CONF_SIZE ? "a size such as 4096, 512K, 100M or 2G"
+							: "a number, or auto";
 	uint64_t number;
 
 	if (key->type == CONF_COUNT && !strcmp(value, "auto")) {
@@ -334,8 +306,7 @@ static int conf_set_number(uint64_t *member, const struct conf_key *key,
 		return 0;
 	}
 	if (!conf_parse_number(value, units, &number)) {
-		(void)snprintf(problem, problem_size, "'%s' is not %s", value,
-			       expected);
+		(void)snprintf(problem, problem_size, "'%s' is not %s", value, expected);
 		return -EINVAL;
 	}
 	if (number < key->min || number > key->max) {
@@ -343,40 +314,34 @@ static int conf_set_number(uint64_t *member, const struct conf_key *key,
 				   : key->type == CONF_SIZE   ? " bytes"
 							      : "";
 
-		(void)snprintf(problem, problem_size,
-			       "%s is out of range: %llu%s to %llu%s", value,
-			       (unsigned long long)key->min, unit,
-			       (unsigned long long)key->max, unit);
+		(void)snprintf(problem, problem_size, "%s is out of range: %llu%s to %llu%s", value,
+			       (unsigned long long)key->min, unit, (unsigned long long)key->max,
+			       unit);
 		return -EINVAL;
 	}
 	*member = number;
 	return 0;
 }
 
-static int conf_set_choice(unsigned *member, const struct conf_choice *choices,
-			   const char *value, char *problem,
-			   size_t problem_size)
+static int conf_set_choice(unsigned *member, const struct conf_choice *choices, const char *value,
+			   char *problem, size_t problem_size)
 {
 	int n = snprintf(problem, problem_size, "'%s' is none of:", value);
 
-	for (const struct conf_choice *choice = choices; choice->name;
-	     choice++) {
+	for (const struct conf_choice *choice = choices; choice->name; choice++) {
 		if (!strcmp(value, choice->name)) {
 			*member = choice->value;
 			return 0;
 		}
 		if (n >= 0 && (size_t)n < problem_size)
-			n += snprintf(problem + n, problem_size - (size_t)n,
-				      " %s", choice->name);
+			n += snprintf(problem + n, problem_size - (size_t)n, " %s", choice->name);
 	}
 	return -EINVAL;
 }
 
-static int conf_set_bool(bool *member, const char *value, char *problem,
-			 size_t problem_size)
+static int conf_set_bool(bool *member, const char *value, char *problem, size_t problem_size)
 {
-	static const struct conf_choice choices[] = {
-		{"yes", true}, {"no", false}, {0}};
+	static const struct conf_choice choices[] = {{"yes", true}, {"no", false}, {0}};
 	unsigned choice;
 	int r = conf_set_choice(&choice, choices, value, problem, problem_size);
 
@@ -387,16 +352,13 @@ static int conf_set_bool(bool *member, const char *value, char *problem,
 
 /* Copies the text for a list: rules are normalized, names are taken as they
  * are. */
-static char *conf_entry_text(const struct conf_key *key, const char *value,
-			     const char **problem)
+static char *conf_entry_text(const struct conf_key *key, const char *value, const char **problem)
 {
-	return key->type == CONF_RULES ? match_normalize(value, problem)
-				       : strdup(value);
+	return key->type == CONF_RULES ? match_normalize(value, problem) : strdup(value);
 }
 
-static int conf_set_member(struct conf *conf, const struct conf_key *key,
-			   const char *value, unsigned line, char *problem,
-			   size_t problem_size)
+static int conf_set_member(struct conf *conf, const struct conf_key *key, const char *value,
+			   unsigned line, char *problem, size_t problem_size)
 {
 	void *member = conf_member(conf, key);
 	const char *why = NULL;
@@ -407,29 +369,24 @@ static int conf_set_member(struct conf *conf, const struct conf_key *key,
 	case CONF_STRING:
 		return conf_set_string(member, value);
 	case CONF_CHOICE:
-		return conf_set_choice(member, key->choices, value, problem,
-				       problem_size);
+		return conf_set_choice(member, key->choices, value, problem, problem_size);
 	case CONF_BOOL:
 		return conf_set_bool(member, value, problem, problem_size);
 	case CONF_DURATION:
 	case CONF_SIZE:
 	case CONF_COUNT:
-		return conf_set_number(member, key, value, problem,
-				       problem_size);
+		return conf_set_number(member, key, value, problem, problem_size);
 	case CONF_PATH:
 		r = conf_set_path(member, value, &why);
 		break;
 	case CONF_RULES:
 	case CONF_NAMES:
 		text = conf_entry_text(key, value, &why);
-		r = text  ? conf_list_add(member, text, line, &why)
-		    : why ? -EINVAL
-			  : -ENOMEM;
+		r = text ? conf_list_add(member, text, line, &why) : why ? -EINVAL : -ENOMEM;
 		break;
 	case CONF_PLANNED:
 	default:
-		(void)snprintf(problem, problem_size,
-			       "has no effect in this version");
+		(void)snprintf(problem, problem_size, "has no effect in this version");
 		return 1;
 	}
 
@@ -438,9 +395,8 @@ static int conf_set_member(struct conf *conf, const struct conf_key *key,
 	return r;
 }
 
-int conf_set(struct conf *conf, const char *section, const char *name,
-	     const char *value, unsigned line, char *problem,
-	     size_t problem_size)
+int conf_set(struct conf *conf, const char *section, const char *name, const char *value,
+	     unsigned line, char *problem, size_t problem_size)
 {
 	const struct conf_key *key = conf_find_key(section, name);
 	char why[512];
@@ -448,9 +404,8 @@ int conf_set(struct conf *conf, const char *section, const char *name,
 
 	if (!key) {
 		(void)snprintf(problem, problem_size,
-			       conf_knows_section(section)
-				       ? "unknown key '%s' in section [%s]"
-				       : "key '%s' in the unknown section [%s]",
+			       conf_knows_section(section) ? "unknown key '%s' in section [%s]"
+							   : "key '%s' in the unknown section [%s]",
 			       name, section);
 		return -EINVAL;
 	}
@@ -460,8 +415,7 @@ int conf_set(struct conf *conf, const char *section, const char *name,
 	}
 
 	if (conf_key_is_single(key) && conf->lines[key - conf_keys]) {
-		(void)snprintf(problem, problem_size,
-			       "%s: given before, on line %u", name,
+		(void)snprintf(problem, problem_size, "%s: given before, on line %u", name,
 			       conf->lines[key - conf_keys]);
 		return -EINVAL;
 	}
@@ -487,35 +441,28 @@ char *conf_signatures_dir(const struct conf *conf, char *buffer, size_t size)
  * can hold any path: symbolic links may resolve to names that no line of an INI
  * file can spell.
  */
-static void conf_write_one(FILE *out, const struct conf_key *key,
-			   const char *value)
+static void conf_write_one(FILE *out, const struct conf_key *key, const char *value)
 {
-	(void)fprintf(out, "%s%c%s%c%s%c", key->section, 0, key->name, 0, value,
-		      0);
+	(void)fprintf(out, "%s%c%s%c%s%c", key->section, 0, key->name, 0, value, 0);
 }
 
-static void conf_write_choice(FILE *out, const struct conf_key *key,
-			      unsigned value)
+static void conf_write_choice(FILE *out, const struct conf_key *key, unsigned value)
 {
-	for (const struct conf_choice *choice = key->choices; choice->name;
-	     choice++)
+	for (const struct conf_choice *choice = key->choices; choice->name; choice++)
 		if (choice->value == value)
 			conf_write_one(out, key, choice->name);
 }
 
-static void conf_write_number(FILE *out, const struct conf_key *key,
-			      uint64_t value)
+static void conf_write_number(FILE *out, const struct conf_key *key, uint64_t value)
 {
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "%llu%s", (unsigned long long)value,
 		       key->type == CONF_DURATION ? "ms" : "");
-	conf_write_one(out, key,
-		       key->type == CONF_COUNT && !value ? "auto" : text);
+	conf_write_one(out, key, key->type == CONF_COUNT && !value ? "auto" : text);
 }
 
-static void conf_write_list(FILE *out, const struct conf_key *key,
-			    const struct conf_list *list)
+static void conf_write_list(FILE *out, const struct conf_key *key, const struct conf_list *list)
 {
 	for (size_t i = 0; i < list->n_entries; i++)
 		conf_write_one(out, key, list->entries[i].text);
@@ -523,8 +470,7 @@ static void conf_write_list(FILE *out, const struct conf_key *key,
 
 static void conf_write(FILE *out, const struct conf *conf)
 {
-	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS;
-	     key++) {
+	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++) {
 		void *member = conf_member(conf, key);
 
 		switch (key->type) {
@@ -541,8 +487,7 @@ static void conf_write(FILE *out, const struct conf *conf)
 			conf_write_choice(out, key, *(unsigned *)member);
 			break;
 		case CONF_BOOL:
-			conf_write_one(out, key,
-				       *(bool *)member ? "yes" : "no");
+			conf_write_one(out, key, *(bool *)member ? "yes" : "no");
 			break;
 		case CONF_DURATION:
 		case CONF_SIZE:
@@ -555,17 +500,15 @@ static void conf_write(FILE *out, const struct conf *conf)
 		}
 	}
 	/* What has no key of its own: the numbers behind the names. */
-	(void)fprintf(out, "%s%c%u %u %u%c", "resolved", 0, conf->uid,
-		      conf->gid, conf->control_gid, 0);
+	(void)fprintf(out, "%s%c%u %u %u%c", "resolved", 0, conf->uid, conf->gid, conf->control_gid,
+		      0);
 	for (size_t i = 0; i < conf->exclude_user.n_entries; i++)
-		(void)fprintf(out, "%u%c", conf->exclude_user.entries[i].uid,
-			      0);
+		(void)fprintf(out, "%u%c", conf->exclude_user.entries[i].uid, 0);
 }
 
 int conf_snapshot(const struct conf *conf)
 {
-	const int seals =
-		F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+	const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
@@ -580,8 +523,7 @@ int conf_snapshot(const struct conf *conf)
 	}
 
 	fd = memfd_create("holdfast.conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || write(fd, text, size) != (ssize_t)size ||
-	    fcntl(fd, F_ADD_SEALS, seals) < 0)
+	if (fd < 0 || write(fd, text, size) != (ssize_t)size || fcntl(fd, F_ADD_SEALS, seals) < 0)
 		r = -errno;
 	free(text);
 	if (r < 0 && fd >= 0)
@@ -593,8 +535,7 @@ int conf_snapshot(const struct conf *conf)
  * one. */
 static const char *snapshot_next(const char **at, const char *end)
 {
-	const char *string = *at,
-		   *nul = memchr(string, '\0', (size_t)(end - string));
+	const char *string = *at, *nul = memchr(string, '\0', (size_t)(end - string));
 
 	if (!nul)
 		return NULL;
@@ -602,19 +543,16 @@ static const char *snapshot_next(const char **at, const char *end)
 	return string;
 }
 
-static bool snapshot_read_resolved(struct conf *conf, const char *at,
-				   const char *end)
+static bool snapshot_read_resolved(struct conf *conf, const char *at, const char *end)
 {
 	const char *ids = snapshot_next(&at, end);
 
-	if (!ids || sscanf(ids, "%u %u %u", &conf->uid, &conf->gid,
-			   &conf->control_gid) != 3)
+	if (!ids || sscanf(ids, "%u %u %u", &conf->uid, &conf->gid, &conf->control_gid) != 3)
 		return false;
 	for (size_t i = 0; i < conf->exclude_user.n_entries; i++) {
 		const char *uid = snapshot_next(&at, end);
 
-		if (!uid ||
-		    sscanf(uid, "%u", &conf->exclude_user.entries[i].uid) != 1)
+		if (!uid || sscanf(uid, "%u", &conf->exclude_user.entries[i].uid) != 1)
 			return false;
 	}
 	return at == end;
@@ -633,8 +571,7 @@ static bool snapshot_read(struct conf *conf, const char *at, const char *end)
 		key = snapshot_next(&at, end);
 		value = snapshot_next(&at, end);
 		if (!key || !value ||
-		    conf_set(conf, section, key, value, 0, problem,
-			     sizeof(problem)) < 0)
+		    conf_set(conf, section, key, value, 0, problem, sizeof(problem)) < 0)
 			return false;
 	}
 	return false;
@@ -648,8 +585,7 @@ struct conf *conf_from_snapshot(int fd)
 
 	if (!conf || fstat(fd, &status) < 0 || status.st_size <= 0)
 		return conf_free(conf);
-	text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd,
-		    0);
+	text = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (text == MAP_FAILED)
 		return conf_free(conf);
 	if (!snapshot_read(conf, text, text + status.st_size))

@@ -78,8 +78,7 @@ struct conf {
  * Told of each problem. priority is LOG_ERR (the configuration is refused) or
  * LOG_WARNING; line is 0 where the problem belongs to no line.
  */
-typedef void (*conf_report)(void *context, int priority, unsigned line,
-			    const char *text);
+typedef void (*conf_report)(void *context, int priority, unsigned line, const char *text);
 
 /* conf_new() returns a configuration of defaults, NULL when out of memory.
  * conf_free() takes NULL.
@@ -92,17 +91,15 @@ struct conf *conf_free(struct conf *conf);
  * no effect in this version (problem says so); -EINVAL with the reason in
  * problem; -ENOMEM.
  */
-int conf_set(struct conf *conf, const char *section, const char *key,
-	     const char *value, unsigned line, char *problem,
-	     size_t problem_size);
+int conf_set(struct conf *conf, const char *section, const char *key, const char *value,
+	     unsigned line, char *problem, size_t problem_size);
 
 /* conf_knows_section() says whether any key belongs to this section. */
 bool conf_knows_section(const char *section);
 
 /* conf_line() returns the line on which a key was given last; 0: it was not
  * given in a file. */
-unsigned conf_line(const struct conf *conf, const char *section,
-		   const char *key);
+unsigned conf_line(const struct conf *conf, const char *section, const char *key);
 
 /*
  * conf_signatures_dir() writes the directory of signatures to buffer: the one
@@ -114,8 +111,7 @@ char *conf_signatures_dir(const struct conf *conf, char *buffer, size_t size);
  * conf_read_file() reads an INI file. Everything found wrong is reported; then
  * it returns NULL, or also when it cannot be read at all.
  */
-struct conf *conf_read_file(const char *path, conf_report report,
-			    void *context);
+struct conf *conf_read_file(const char *path, conf_report report, void *context);
 
 /*
  * conf_resolve() looks up the users and groups, resolves symbolic links in the

@@ -89,36 +89,30 @@ static char *conf_file_read_line(char *buffer, int size, void *stream)
 	 * be longer than the buffer. */
 	if (problem || strchr("#;", file->buffer[strspn(file->buffer, " \t")]))
 		length = 0;
-	(void)snprintf(buffer, (size_t)size, "%.*s\n", (int)length,
-		       file->buffer);
+	(void)snprintf(buffer, (size_t)size, "%.*s\n", (int)length, file->buffer);
 	return buffer;
 }
 
 /* Called by inih for each key. Returning 0 would make it report the line as a
  * syntax error. */
-static int conf_file_take(void *user, const char *section, const char *name,
-			  const char *value)
+static int conf_file_take(void *user, const char *section, const char *name, const char *value)
 {
 	struct conf_file *file = user;
 	char problem[768];
 	int r;
 
 	if (!*section) {
-		conf_file_error(file, file->line,
-				"key '%s' stands before any [section]", name);
+		conf_file_error(file, file->line, "key '%s' stands before any [section]", name);
 		return 1;
 	}
 	if (!conf_knows_section(section)) {
 		if (strcmp(file->bad_section, section))
-			conf_file_error(file, file->line,
-					"unknown section [%s]", section);
-		(void)snprintf(file->bad_section, sizeof(file->bad_section),
-			       "%s", section);
+			conf_file_error(file, file->line, "unknown section [%s]", section);
+		(void)snprintf(file->bad_section, sizeof(file->bad_section), "%s", section);
 		return 1;
 	}
 
-	r = conf_set(file->conf, section, name, value, file->line, problem,
-		     sizeof(problem));
+	r = conf_set(file->conf, section, name, value, file->line, problem, sizeof(problem));
 	if (r == -ENOMEM)
 		conf_file_error(file, file->line, "out of memory");
 	else if (r < 0)
@@ -130,12 +124,10 @@ static int conf_file_take(void *user, const char *section, const char *name,
 
 static void conf_file_parse(struct conf_file *file)
 {
-	int r = ini_parse_stream(conf_file_read_line, file, conf_file_take,
-				 file);
+	int r = ini_parse_stream(conf_file_read_line, file, conf_file_take, file);
 
 	if (r > 0)
-		conf_file_error(file, (unsigned)r,
-				"neither [section] nor key = value");
+		conf_file_error(file, (unsigned)r, "neither [section] nor key = value");
 	else if (r < 0)
 		conf_file_error(file, 0, "out of memory");
 	if (ferror(file->file))
@@ -156,8 +148,7 @@ struct conf *conf_read_file(const char *path, conf_report report, void *context)
 	};
 
 	if (!file.file)
-		conf_file_error(&file, 0, "cannot open it: %s",
-				strerror(errno));
+		conf_file_error(&file, 0, "cannot open it: %s", strerror(errno));
 	else if (!file.conf)
 		conf_file_error(&file, 0, "out of memory");
 	else

@@ -28,8 +28,7 @@ struct resolver {
 };
 
 static void __attribute__((format(printf, 3, 4)))
-resolver_error(struct resolver *resolver, unsigned line, const char *format,
-	       ...)
+resolver_error(struct resolver *resolver, unsigned line, const char *format, ...)
 {
 	char text[1024];
 	va_list args;
@@ -55,8 +54,7 @@ static bool parse_id(const char *text, unsigned *ret)
 
 static bool resolve_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
 {
-	struct passwd *user =
-		parse_id(name, ret_uid) ? getpwuid(*ret_uid) : getpwnam(name);
+	struct passwd *user = parse_id(name, ret_uid) ? getpwuid(*ret_uid) : getpwnam(name);
 
 	if (!user)
 		return false;
@@ -93,10 +91,8 @@ static void resolve_service(struct resolver *resolver)
 			       "held, and files from anywhere "
 			       "are unpacked as this user");
 	if (!resolve_group(conf->control_group, &conf->control_gid))
-		resolver_error(resolver,
-			       conf_line(conf, "service", "control-group"),
-			       "control-group: there is no group '%s'",
-			       conf->control_group);
+		resolver_error(resolver, conf_line(conf, "service", "control-group"),
+			       "control-group: there is no group '%s'", conf->control_group);
 }
 
 static void resolve_excluded_users(struct resolver *resolver)
@@ -109,8 +105,7 @@ static void resolve_excluded_users(struct resolver *resolver)
 
 		if (!parse_id(entry->text, &entry->uid) &&
 		    !resolve_user(entry->text, &entry->uid, &gid))
-			resolver_error(resolver, entry->line,
-				       "exclude-user: there is no user '%s'",
+			resolver_error(resolver, entry->line, "exclude-user: there is no user '%s'",
 				       entry->text);
 	}
 }
@@ -149,9 +144,7 @@ static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
 	unsigned length = match_literal_length(entry->text);
 	char *literal = strndup(entry->text, length);
 	char *real = literal ? conf_resolve_path(literal) : NULL;
-	char *rule =
-		real ? path_join(real, entry->text + (length > 1 ? length : 0))
-		     : NULL;
+	char *rule = real ? path_join(real, entry->text + (length > 1 ? length : 0)) : NULL;
 
 	free(literal);
 	free(real);
@@ -206,41 +199,35 @@ static const char *filesystem_problem(long type)
 	}
 }
 
-static void check_include(struct resolver *resolver,
-			  const struct conf_entry *entry)
+static void check_include(struct resolver *resolver, const struct conf_entry *entry)
 {
-	char *directory =
-		strndup(entry->text, match_literal_length(entry->text));
+	char *directory = strndup(entry->text, match_literal_length(entry->text));
 	const char *problem;
 	struct statfs status;
 
 	if (!directory)
 		resolver_error(resolver, entry->line, "out of memory");
 	else if (statfs(directory, &status) < 0)
-		resolver_error(resolver, entry->line, "include: %s: %s",
-			       directory, strerror(errno));
+		resolver_error(resolver, entry->line, "include: %s: %s", directory,
+			       strerror(errno));
 	else if ((problem = filesystem_problem(status.f_type)))
-		resolver_error(resolver, entry->line, "include: %s is on %s",
-			       directory, problem);
+		resolver_error(resolver, entry->line, "include: %s is on %s", directory, problem);
 	free(directory);
 }
 
 /* Where a file or directory that will be made must have a directory above it.
  */
-static void check_parent(struct resolver *resolver, const char *section,
-			 const char *key, const char *path)
+static void check_parent(struct resolver *resolver, const char *section, const char *key,
+			 const char *path)
 {
-	char *parent = strdup(path),
-	     *slash = parent ? strrchr(parent, '/') : NULL;
+	char *parent = strdup(path), *slash = parent ? strrchr(parent, '/') : NULL;
 	struct stat status;
 
 	if (slash) {
 		slash[slash == parent] = '\0';
 		if (stat(parent, &status) < 0 || !S_ISDIR(status.st_mode))
-			resolver_error(resolver,
-				       conf_line(resolver->conf, section, key),
-				       "%s: there is no directory %s", key,
-				       parent);
+			resolver_error(resolver, conf_line(resolver->conf, section, key),
+				       "%s: there is no directory %s", key, parent);
 	}
 	free(parent);
 }
@@ -256,21 +243,16 @@ static void check_signatures(struct resolver *resolver)
 	if (!directory)
 		return;
 	if (stat(directory, &status) < 0)
-		resolver_error(
-			resolver,
-			conf_line(resolver->conf, "engine", "signatures"),
-			"signatures: %s: %s", directory, strerror(errno));
+		resolver_error(resolver, conf_line(resolver->conf, "engine", "signatures"),
+			       "signatures: %s: %s", directory, strerror(errno));
 	else if (!S_ISDIR(status.st_mode))
-		resolver_error(
-			resolver,
-			conf_line(resolver->conf, "engine", "signatures"),
-			"signatures: %s is not a directory", directory);
+		resolver_error(resolver, conf_line(resolver->conf, "engine", "signatures"),
+			       "signatures: %s is not a directory", directory);
 }
 
 int conf_resolve(struct conf *conf, conf_report report, void *context)
 {
-	struct resolver resolver = {
-		.conf = conf, .report = report, .context = context};
+	struct resolver resolver = {.conf = conf, .report = report, .context = context};
 
 	resolve_service(&resolver);
 	resolve_excluded_users(&resolver);

@@ -11,17 +11,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int drop_capabilities(const int *keep, size_t n, const int *bounding,
-		      size_t n_bounding)
+int drop_capabilities(const int *keep, size_t n, const int *bounding, size_t n_bounding)
 {
 	capng_clear(CAPNG_SELECT_ALL);
 	for (size_t i = 0; i < n; i++)
-		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
-				 (unsigned)keep[i]) < 0)
+		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)keep[i]) <
+		    0)
 			return -EINVAL;
 	for (size_t i = 0; i < n_bounding; i++)
-		if (capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET,
-				 (unsigned)bounding[i]) < 0)
+		if (capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, (unsigned)bounding[i]) < 0)
 			return -EINVAL;
 	return capng_apply(CAPNG_SELECT_ALL) < 0 ? -EPERM : 0;
 }
@@ -38,8 +36,7 @@ int drop_to_user(uid_t uid, gid_t gid)
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
 		return -EPERM;
-	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 ||
-	    setresuid(uid, uid, uid) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return -errno;
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
@@ -50,13 +47,13 @@ int drop_to_user(uid_t uid, gid_t gid)
 /* Landlock has no wrapper in libc. Rights by version of its interface, see
  * landlock(7). */
 #define RIGHTS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define RIGHTS_WRITE                                                           \
-	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |         \
-	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM |           \
+#define RIGHTS_WRITE                                                                               \
+	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |                             \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM |                               \
 	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR)
-#define RIGHTS_NEVER                                                           \
-	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |           \
-	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |         \
+#define RIGHTS_NEVER                                                                               \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |                               \
+	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |                             \
 	 LANDLOCK_ACCESS_FS_MAKE_BLOCK)
 
 static int landlock_allow(int ruleset, const char *path, uint64_t rights)
@@ -68,10 +65,8 @@ static int landlock_allow(int ruleset, const char *path, uint64_t rights)
 	int r;
 
 	if (rule.parent_fd < 0)
-		return errno == ENOENT ? 0
-				       : -errno; /* nothing there to allow */
-	r = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
-		    &rule, 0) < 0
+		return errno == ENOENT ? 0 : -errno; /* nothing there to allow */
+	r = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
 		    ? -errno
 		    : 0;
 	close(rule.parent_fd);
@@ -83,8 +78,7 @@ int drop_filesystem(const char *writable, const char *const *readable, size_t n)
 	const struct landlock_ruleset_attr attr = {
 		.handled_access_fs = RIGHTS_READ | RIGHTS_WRITE | RIGHTS_NEVER,
 	};
-	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
-				   sizeof(attr), 0);
+	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	int r;
 
 	if (ruleset < 0)

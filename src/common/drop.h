@@ -14,8 +14,7 @@
  * and permitted, in no other set; the bounding set is reduced to the n_bounding
  * given ones. Needs CAP_SETPCAP.
  */
-int drop_capabilities(const int *keep, size_t n, const int *bounding,
-		      size_t n_bounding);
+int drop_capabilities(const int *keep, size_t n, const int *bounding, size_t n_bounding);
 
 /* drop_to_user() becomes uid and gid without supplementary groups and without a
  * capability in any set. no_new_privs is set, so that nothing executed
@@ -32,5 +31,4 @@ int drop_new_privs(void);
  * read, and no other file be opened. Descriptors it holds or is sent are not
  * affected. Returns 1 where the kernel has no Landlock.
  */
-int drop_filesystem(const char *writable, const char *const *readable,
-		    size_t n);
+int drop_filesystem(const char *writable, const char *const *readable, size_t n);

@@ -31,8 +31,7 @@ static size_t utf8_decode(const unsigned char *s, uint32_t *ret_code)
 			return 0;
 		code = code << 6 | (s[i] & 0x3fu);
 	}
-	if (code < smallest[length] || code > 0x10ffff ||
-	    (code >= 0xd800 && code <= 0xdfff))
+	if (code < smallest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
 		return 0;
 
 	*ret_code = code;
@@ -41,10 +40,8 @@ static size_t utf8_decode(const unsigned char *s, uint32_t *ret_code)
 
 static bool code_is_harmless(uint32_t code)
 {
-	return code >= 0x20 && code != '\\' &&
-	       !(code >= 0x7f && code <= 0x9f) && code != 0x061c &&
-	       !(code >= 0x200e && code <= 0x200f) &&
-	       !(code >= 0x2028 && code <= 0x202e) &&
+	return code >= 0x20 && code != '\\' && !(code >= 0x7f && code <= 0x9f) && code != 0x061c &&
+	       !(code >= 0x200e && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202e) &&
 	       !(code >= 0x2066 && code <= 0x2069);
 }
 

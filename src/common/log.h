@@ -22,8 +22,7 @@ void log_set_sink(log_sink sink, void *context);
 
 /* log_line() writes one line; priority is syslog's. No newline at the end, none
  * within. */
-void log_line(int priority, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_line(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)	 log_line(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)

@@ -21,16 +21,14 @@ static struct component component_next(const char *at)
 
 static bool component_is(struct component component, const char *text)
 {
-	return component.length == strlen(text) &&
-	       !memcmp(component.start, text, component.length);
+	return component.length == strlen(text) && !memcmp(component.start, text, component.length);
 }
 
 static const char *component_problem(struct component component)
 {
 	if (component_is(component, ".") || component_is(component, ".."))
 		return "a path must not contain . or .. as a component";
-	if (component.length > 2 &&
-	    memmem(component.start, component.length, "**", 2))
+	if (component.length > 2 && memmem(component.start, component.length, "**", 2))
 		return "** must stand alone between two slashes";
 	return NULL;
 }
@@ -78,8 +76,7 @@ static bool component_match(struct component pattern, struct component name)
 		if (p < pattern.length && pattern.start[p] == '*') {
 			star = p++;
 			star_n = n;
-		} else if (p < pattern.length &&
-			   pattern.start[p] == name.start[n]) {
+		} else if (p < pattern.length && pattern.start[p] == name.start[n]) {
 			p++;
 			n++;
 		} else if (star != none) {
@@ -96,8 +93,7 @@ static bool component_match(struct component pattern, struct component name)
 
 bool match_path(const char *rule, const char *path)
 {
-	struct component pattern = component_next(rule),
-			 name = component_next(path);
+	struct component pattern = component_next(rule), name = component_next(path);
 	struct component after_stars = {0}, retry = {0};
 
 	/* The same walk one level up: components for characters, ** for *. The
@@ -105,15 +101,13 @@ bool match_path(const char *rule, const char *path)
 	 * it. */
 	while (pattern.length) {
 		if (component_is(pattern, "**")) {
-			after_stars =
-				component_next(pattern.start + pattern.length);
+			after_stars = component_next(pattern.start + pattern.length);
 			if (!after_stars.length)
 				return name.length > 0;
 			pattern = after_stars;
 			retry = name;
 		} else if (name.length && component_match(pattern, name)) {
-			pattern =
-				component_next(pattern.start + pattern.length);
+			pattern = component_next(pattern.start + pattern.length);
 			name = component_next(name.start + name.length);
 		} else if (after_stars.length && retry.length) {
 			retry = component_next(retry.start + retry.length);

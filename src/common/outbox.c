@@ -105,8 +105,7 @@ int outbox_flush(struct outbox *outbox)
 {
 	while (outbox->letters) {
 		int r = outbox->gone ? -ENOTCONN
-				     : chan_send(outbox->fd,
-						 outbox->letters->message, -1);
+				     : chan_send(outbox->fd, outbox->letters->message, -1);
 
 		if (r < 0) {
 			outbox->gone = r != -EAGAIN;

@@ -3,8 +3,7 @@
 
 #include "match.h"
 
-static const struct conf_entry *policy_find(const struct conf_list *rules,
-					    const char *path)
+static const struct conf_entry *policy_find(const struct conf_list *rules, const char *path)
 {
 	for (size_t i = 0; i < rules->n_entries; i++)
 		if (match_path(rules->entries[i].text, path))
@@ -14,8 +13,7 @@ static const struct conf_entry *policy_find(const struct conf_list *rules,
 
 struct policy_decision policy_path(const struct conf *conf, const char *path)
 {
-	const struct conf_entry *include = policy_find(&conf->include, path),
-				*exclude;
+	const struct conf_entry *include = policy_find(&conf->include, path), *exclude;
 
 	if (!include)
 		return (struct policy_decision){POLICY_NOT_INCLUDED, NULL};
@@ -33,8 +31,7 @@ const struct conf_entry *policy_user(const struct conf *conf, uid_t uid)
 	return NULL;
 }
 
-const struct conf_entry *policy_process(const struct conf *conf,
-					const char *exe)
+const struct conf_entry *policy_process(const struct conf *conf, const char *exe)
 {
 	return policy_find(&conf->exclude_process, exe);
 }

@@ -9,15 +9,14 @@
 
 enum policy_scope {
 	POLICY_NOT_INCLUDED, /* below no include path */
-	POLICY_EXCLUDED, /* below an include path, and below an exclude path:
-			    exclude always wins */
+	POLICY_EXCLUDED,     /* below an include path, and below an exclude path:
+				exclude always wins */
 	POLICY_IN_SCOPE
 };
 
 struct policy_decision {
 	enum policy_scope scope;
-	const struct conf_entry
-		*rule; /* the rule that decided; NULL for POLICY_NOT_INCLUDED */
+	const struct conf_entry *rule; /* the rule that decided; NULL for POLICY_NOT_INCLUDED */
 };
 
 /* policy_path() decides by the path of the file: absolute, symbolic links
@@ -31,5 +30,4 @@ const struct conf_entry *policy_user(const struct conf *conf, uid_t uid);
 /* policy_process() returns the exclude-process rule that means this executable,
  * NULL: not excluded.
  */
-const struct conf_entry *policy_process(const struct conf *conf,
-					const char *exe);
+const struct conf_entry *policy_process(const struct conf *conf, const char *exe);

@@ -11,8 +11,7 @@
 
 int role_start(const char *name, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {0}};
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {0}};
 	int type = 0, option;
 	socklen_t size = sizeof(type);
 
@@ -21,8 +20,7 @@ int role_start(const char *name, int argc, char **argv)
 		if (option != 'c')
 			exit(2);
 
-	if (getsockopt(ROLE_CHANNEL_FD, SOL_SOCKET, SO_TYPE, &type, &size) <
-		    0 ||
+	if (getsockopt(ROLE_CHANNEL_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
 	    type != SOCK_SEQPACKET) {
 		log_error("this program is started by holdfastd, not by hand");
 		exit(2);

@@ -25,12 +25,12 @@ struct clam {
  * process-wide, hence the variable. */
 static char clam_last_message[512];
 
-static void clam_on_message(enum cl_msg severity, const char *full,
-			    const char *message, void *context)
+static void clam_on_message(enum cl_msg severity, const char *full, const char *message,
+			    void *context)
 {
 	if (severity == CL_MSG_ERROR)
-		(void)snprintf(clam_last_message, sizeof(clam_last_message),
-			       "%.*s", (int)strcspn(message, "\n"), message);
+		(void)snprintf(clam_last_message, sizeof(clam_last_message), "%.*s",
+			       (int)strcspn(message, "\n"), message);
 }
 
 static void clam_problem(char *problem, size_t size, const char *what, int code)
@@ -41,8 +41,7 @@ static void clam_problem(char *problem, size_t size, const char *what, int code)
 }
 
 /* libclamav loads from files only. */
-static int clam_load_embedded(struct clam *clam, const char *scratch,
-			      unsigned *signatures)
+static int clam_load_embedded(struct clam *clam, const char *scratch, unsigned *signatures)
 {
 	char path[512];
 	int fd, r = CL_EWRITE;
@@ -51,8 +50,7 @@ static int clam_load_embedded(struct clam *clam, const char *scratch,
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return CL_ECREAT;
-	if (write(fd, eicar_signature, strlen(eicar_signature)) ==
-	    (ssize_t)strlen(eicar_signature))
+	if (write(fd, eicar_signature, strlen(eicar_signature)) == (ssize_t)strlen(eicar_signature))
 		r = cl_load(path, clam->engine, signatures, CL_DB_STDOPT);
 	close(fd);
 	(void)unlink(path);
@@ -75,27 +73,23 @@ static int clam_count_files(const char *directory)
 	return n;
 }
 
-static bool clam_load(struct clam *clam, const struct conf *conf,
-		      const char *scratch, unsigned *signatures,
-		      bool *test_only, char *problem, size_t problem_size)
+static bool clam_load(struct clam *clam, const struct conf *conf, const char *scratch,
+		      unsigned *signatures, bool *test_only, char *problem, size_t problem_size)
 {
-	const unsigned options =
-		CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
+	const unsigned options = CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
 	char directory[PATH_MAX];
 	int n_files, r;
 
 	r = clam_load_embedded(clam, scratch, signatures);
 	if (r != CL_SUCCESS) {
-		clam_problem(problem, problem_size,
-			     "the embedded test signature", r);
+		clam_problem(problem, problem_size, "the embedded test signature", r);
 		return false;
 	}
 
 	conf_signatures_dir(conf, directory, sizeof(directory));
 	n_files = clam_count_files(directory);
 	if (n_files < 0) {
-		(void)snprintf(problem, problem_size,
-			       "signatures: cannot read %s as user %s: %s",
+		(void)snprintf(problem, problem_size, "signatures: cannot read %s as user %s: %s",
 			       directory, conf->user, strerror(-n_files));
 		return false;
 	}
@@ -107,16 +101,14 @@ static bool clam_load(struct clam *clam, const struct conf *conf,
 	if (r != CL_SUCCESS) {
 		char what[PATH_MAX + 32];
 
-		(void)snprintf(what, sizeof(what), "signatures: cannot load %s",
-			       directory);
+		(void)snprintf(what, sizeof(what), "signatures: cannot load %s", directory);
 		clam_problem(problem, problem_size, what, r);
 		return false;
 	}
 	return true;
 }
 
-static int clam_configure(struct clam *clam, const struct conf *conf,
-			  const char *scratch)
+static int clam_configure(struct clam *clam, const struct conf *conf, const char *scratch)
 {
 	const struct {
 		enum cl_engine_field field;
@@ -132,15 +124,12 @@ static int clam_configure(struct clam *clam, const struct conf *conf,
 	};
 	int r = cl_engine_set_str(clam->engine, CL_ENGINE_TMPDIR, scratch);
 
-	for (size_t i = 0;
-	     i < sizeof(numbers) / sizeof(numbers[0]) && r == CL_SUCCESS; i++)
-		r = cl_engine_set_num(clam->engine, numbers[i].field,
-				      (long long)numbers[i].value);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && r == CL_SUCCESS; i++)
+		r = cl_engine_set_num(clam->engine, numbers[i].field, (long long)numbers[i].value);
 
 	clam->max_scan_time_ms = conf->max_scan_time_ms;
 	clam->options.parse = ~0u;
-	clam->options.general =
-		conf->heuristics ? CL_SCAN_GENERAL_HEURISTICS : 0;
+	clam->options.general = conf->heuristics ? CL_SCAN_GENERAL_HEURISTICS : 0;
 	/* Reaching a limit is reported as a finding of its own, which
 	 * clam_scan() tells apart. Without this a file cut short would be
 	 * called clean. */
@@ -148,9 +137,8 @@ static int clam_configure(struct clam *clam, const struct conf *conf,
 	return r;
 }
 
-struct clam *clam_new(const struct conf *conf, const char *scratch,
-		      unsigned *ret_signatures, bool *ret_test_only,
-		      char *problem, size_t problem_size)
+struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *ret_signatures,
+		      bool *ret_test_only, char *problem, size_t problem_size)
 {
 	struct clam *clam = calloc(1, sizeof(*clam));
 	int r = cl_init(CL_INIT_DEFAULT);
@@ -167,17 +155,14 @@ struct clam *clam_new(const struct conf *conf, const char *scratch,
 	*ret_signatures = 0;
 	r = clam_configure(clam, conf, scratch);
 	if (r != CL_SUCCESS) {
-		clam_problem(problem, problem_size,
-			     "libclamav refuses its settings", r);
+		clam_problem(problem, problem_size, "libclamav refuses its settings", r);
 		return clam_free(clam);
 	}
-	if (!clam_load(clam, conf, scratch, ret_signatures, ret_test_only,
-		       problem, problem_size))
+	if (!clam_load(clam, conf, scratch, ret_signatures, ret_test_only, problem, problem_size))
 		return clam_free(clam);
 	r = cl_engine_compile(clam->engine);
 	if (r != CL_SUCCESS) {
-		clam_problem(problem, problem_size,
-			     "cannot compile the signatures", r);
+		clam_problem(problem, problem_size, "cannot compile the signatures", r);
 		return clam_free(clam);
 	}
 	return clam;
@@ -193,10 +178,8 @@ struct clam *clam_free(struct clam *clam)
 
 int clam_set_scratch(struct clam *clam, const char *scratch)
 {
-	return cl_engine_set_str(clam->engine, CL_ENGINE_TMPDIR, scratch) ==
-			       CL_SUCCESS
-		       ? 0
-		       : -EINVAL;
+	return cl_engine_set_str(clam->engine, CL_ENGINE_TMPDIR, scratch) == CL_SUCCESS ? 0
+											: -EINVAL;
 }
 
 /* What libclamav says, in our terms. */
@@ -206,9 +189,8 @@ static enum verdict clam_judge(int code, const char *name, bool out_of_time)
 
 	switch (code) {
 	case CL_VIRUS:
-		return name && !strncmp(name, limits, strlen(limits))
-			       ? VERDICT_INCOMPLETE
-			       : VERDICT_INFECTED;
+		return name && !strncmp(name, limits, strlen(limits)) ? VERDICT_INCOMPLETE
+								      : VERDICT_INFECTED;
 	case CL_CLEAN:
 		return out_of_time ? VERDICT_INCOMPLETE : VERDICT_CLEAN;
 	case CL_EMAXREC:
@@ -227,11 +209,10 @@ void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
 	unsigned long scanned = 0;
 	const char *name = NULL; /* left untouched by libclamav for files of 5
 				    bytes and fewer */
-	int code = cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine,
-					&clam->options, NULL);
+	int code =
+		cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
 	/* Running out of time is not reported: it comes back as clean. */
-	bool out_of_time = clock_monotonic_us() - began >=
-			   clam->max_scan_time_ms * CLOCK_US_PER_MS;
+	bool out_of_time = clock_monotonic_us() - began >= clam->max_scan_time_ms * CLOCK_US_PER_MS;
 	const char *reason = "";
 
 	ret_result->verdict = clam_judge(code, name, out_of_time);
@@ -240,9 +221,7 @@ void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
 		reason = name ? name : "unnamed signature";
 		break;
 	case VERDICT_INCOMPLETE:
-		reason = out_of_time ? "max-scan-time"
-			 : name	     ? name
-				     : cl_strerror(code);
+		reason = out_of_time ? "max-scan-time" : name ? name : cl_strerror(code);
 		break;
 	case VERDICT_FAILED:
 		reason = cl_strerror(code);
@@ -252,6 +231,5 @@ void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
 	default:
 		break;
 	}
-	(void)snprintf(ret_result->reason, sizeof(ret_result->reason), "%s",
-		       reason);
+	(void)snprintf(ret_result->reason, sizeof(ret_result->reason), "%s", reason);
 }

@@ -24,9 +24,8 @@ struct clam_result {
  * directory for temporary files. On error returns NULL with the reason in
  * problem.
  */
-struct clam *clam_new(const struct conf *conf, const char *scratch,
-		      unsigned *ret_signatures, bool *ret_test_only,
-		      char *problem, size_t problem_size);
+struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *ret_signatures,
+		      bool *ret_test_only, char *problem, size_t problem_size);
 struct clam *clam_free(struct clam *clam);
 
 /* clam_set_scratch() gives a forked worker a directory of its own for temporary

@@ -53,8 +53,7 @@ static void engine_log(void *context, int priority, const char *text)
 	(void)chan_send(engine->channel, &note.header, -1);
 }
 
-static int scratch_remove(const char *path, const struct stat *status, int type,
-			  struct FTW *walk)
+static int scratch_remove(const char *path, const struct stat *status, int type, struct FTW *walk)
 {
 	/* What cannot be removed is found by the next worker of this slot, and
 	 * is in nobody's way.
@@ -64,11 +63,9 @@ static int scratch_remove(const char *path, const struct stat *status, int type,
 }
 
 /* Makes a worker's directory anew, without what a killed one left there. */
-static void engine_scratch(const struct engine *engine, unsigned slot,
-			   char *path, size_t size)
+static void engine_scratch(const struct engine *engine, unsigned slot, char *path, size_t size)
 {
-	(void)snprintf(path, size, "%s/scratch/%d-%u", engine->conf->run_dir,
-		       getpid(), slot);
+	(void)snprintf(path, size, "%s/scratch/%d-%u", engine->conf->run_dir, getpid(), slot);
 	(void)nftw(path, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
 	if (mkdir(path, 0700) < 0)
 		log_error("cannot make %s: %m", path);
@@ -76,8 +73,7 @@ static void engine_scratch(const struct engine *engine, unsigned slot,
 
 static void engine_fork_worker(struct engine *engine, unsigned slot)
 {
-	struct wire_worker message = {
-		.header = WIRE_INIT(WIRE_WORKER, struct wire_worker)};
+	struct wire_worker message = {.header = WIRE_INIT(WIRE_WORKER, struct wire_worker)};
 	char scratch[PATH_MAX];
 	int ends[2];
 
@@ -92,8 +88,7 @@ static void engine_fork_worker(struct engine *engine, unsigned slot)
 		 * the worker's business. */
 		if (dup2(ends[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
 			_exit(3);
-		worker_run(engine->clam, 3, scratch,
-			   engine->conf->max_scan_time_ms);
+		worker_run(engine->clam, 3, scratch, engine->conf->max_scan_time_ms);
 	}
 	close(ends[1]);
 	if (message.pid < 0) {
@@ -140,11 +135,9 @@ static void engine_reap(struct engine *engine)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (WIFSIGNALED(status))
 			log_warning(
-				"worker %d was ended by %s (%s)", pid,
-				strsignal(WTERMSIG(status)),
-				WTERMSIG(status) == SIGALRM
-					? "it passed max-scan-time"
-					: "the file it scanned is tried again");
+				"worker %d was ended by %s (%s)", pid, strsignal(WTERMSIG(status)),
+				WTERMSIG(status) == SIGALRM ? "it passed max-scan-time"
+							    : "the file it scanned is tried again");
 		else if (WEXITSTATUS(status))
 			log_error("worker %d could not enter its sandbox", pid);
 		for (unsigned slot = 0; slot < engine->n_slots; slot++)
@@ -184,8 +177,7 @@ static int engine_take_guard(void *context, struct chan_message *message)
 {
 	struct engine *engine = context;
 
-	if (((const struct wire_peer *)(const void *)message)->role !=
-	    WIRE_PEER_GUARD) {
+	if (((const struct wire_peer *)(const void *)message)->role != WIRE_PEER_GUARD) {
 		close(message->fd);
 		return -EPROTO;
 	}
@@ -221,22 +213,19 @@ static int engine_loop(struct engine *engine)
 			return 1;
 		if (fds[1].revents)
 			engine_reap(engine);
-		if (fds[2].revents &&
-		    chan_serve(engine->guard, guard_rules, engine) < 0) {
+		if (fds[2].revents && chan_serve(engine->guard, guard_rules, engine) < 0) {
 			/* The guard died; the supervisor will introduce the
 			 * next. */
 			close(engine->guard);
 			engine->guard = -1;
 		}
-		if (fds[0].revents &&
-		    chan_serve(engine->channel, channel_rules, engine) < 0)
+		if (fds[0].revents && chan_serve(engine->channel, channel_rules, engine) < 0)
 			return 0;
 	}
 	return 0;
 }
 
-static void engine_report(const struct engine *engine, enum wire_type type,
-			  const char *text)
+static void engine_report(const struct engine *engine, enum wire_type type, const char *text)
 {
 	struct wire_result result = {
 		.header = WIRE_INIT(type, struct wire_result),
@@ -267,10 +256,9 @@ static bool engine_load(struct engine *engine)
 	char scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
 	bool test_only = false;
 
-	(void)snprintf(scratch, sizeof(scratch), "%s/scratch",
-		       engine->conf->run_dir);
-	engine->clam = clam_new(engine->conf, scratch, &engine->info.signatures,
-				&test_only, problem, sizeof(problem));
+	(void)snprintf(scratch, sizeof(scratch), "%s/scratch", engine->conf->run_dir);
+	engine->clam = clam_new(engine->conf, scratch, &engine->info.signatures, &test_only,
+				problem, sizeof(problem));
 	if (!engine->clam) {
 		engine_report(engine, WIRE_FAILED, problem);
 		return false;
@@ -283,15 +271,13 @@ static bool engine_load(struct engine *engine)
 	engine->info.test_only = test_only;
 	engine->info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 	engine->n_slots =
-		(unsigned)(engine->conf->workers
-				   ? engine->conf->workers
-				   : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+		(unsigned)(engine->conf->workers ? engine->conf->workers
+						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	if (engine->n_slots > WORKERS_MAX)
 		engine->n_slots = WORKERS_MAX;
 	engine->info.workers = engine->n_slots;
 	engine->info.scan_deadline_ms =
-		(uint32_t)(engine->conf->max_scan_time_ms +
-			   WORKER_GUARD_GRACE_MS);
+		(uint32_t)(engine->conf->max_scan_time_ms + WORKER_GUARD_GRACE_MS);
 	engine_report(engine, WIRE_READY, "");
 	return true;
 }
@@ -301,8 +287,7 @@ int engine_run(int channel)
 	struct engine engine = {
 		.channel = channel,
 		.guard = -1,
-		.info.header =
-			WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
+		.info.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
 	};
 	sigset_t chld;
 	int r = 1;

@@ -9,8 +9,7 @@
 #include <unistd.h>
 
 /* Character set conversion loads modules of libc when a file asks for one. */
-static const char *const sandbox_readable[] = {"/usr/lib", "/usr/lib64", "/lib",
-					       "/lib64"};
+static const char *const sandbox_readable[] = {"/usr/lib", "/usr/lib64", "/lib", "/lib64"};
 
 /* What libclamav, libc and (in test builds) the sanitizers call while a file is
  * scanned. Everything else fails with EPERM, so that a call that was forgotten
@@ -108,16 +107,12 @@ static int sandbox_filter_calls(void)
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int r = filter ? 0 : -ENOMEM;
 
-	for (size_t i = 0;
-	     i < sizeof(sandbox_calls) / sizeof(sandbox_calls[0]) && r == 0;
-	     i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sandbox_calls[i],
-				     0);
+	for (size_t i = 0; i < sizeof(sandbox_calls) / sizeof(sandbox_calls[0]) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sandbox_calls[i], 0);
 	/* abort() */
 	if (r == 0)
-		r = seccomp_rule_add(
-			filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	if (r == 0)
 		r = seccomp_load(filter);
 	if (filter)
@@ -128,8 +123,7 @@ static int sandbox_filter_calls(void)
 int sandbox_enter(const char *scratch)
 {
 	int r = drop_filesystem(scratch, sandbox_readable,
-				sizeof(sandbox_readable) /
-					sizeof(sandbox_readable[0]));
+				sizeof(sandbox_readable) / sizeof(sandbox_readable[0]));
 
 	/* A kernel without Landlock still has the user's permissions and the
 	 * filter. */

@@ -61,15 +61,13 @@ static void worker_volunteer_for_oom(void)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
-_Noreturn void worker_run(struct clam *clam, int fd, const char *scratch,
-			  uint64_t max_scan_time_ms)
+_Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64_t max_scan_time_ms)
 {
 	struct worker worker = {
 		.clam = clam,
 		.fd = fd,
-		.alarm_seconds = (unsigned)((max_scan_time_ms +
-					     WORKER_ALARM_GRACE_MS + 999) /
-					    1000),
+		.alarm_seconds =
+			(unsigned)((max_scan_time_ms + WORKER_ALARM_GRACE_MS + 999) / 1000),
 	};
 	sigset_t none;
 

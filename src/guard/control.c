@@ -47,8 +47,7 @@ static int client_send_status(void *context, struct chan_message *message)
 	struct client *client = context;
 	const struct control_sources *from = &client->control->sources;
 	struct control_status_reply reply = {
-		.header = WIRE_INIT(WIRE_CONTROL_STATUS_REPLY,
-				    struct control_status_reply),
+		.header = WIRE_INIT(WIRE_CONTROL_STATUS_REPLY, struct control_status_reply),
 		.guard_started_at = from->started_at,
 		.history = *from->history,
 		.engine = *pool_info(from->gate->pool),
@@ -60,8 +59,7 @@ static int client_send_status(void *context, struct chan_message *message)
 		.requests = from->gate->requests.n_requests,
 		.requests_max = REQUESTS_MAX,
 		.held = from->gate->events.n_held,
-		.engine_down = from->gate->engine_down &&
-			       !pool_alive(from->gate->pool),
+		.engine_down = from->gate->engine_down && !pool_alive(from->gate->pool),
 	};
 
 	reply.counters.alerts_dropped = outbox_dropped(from->gate->reporter);
@@ -75,8 +73,7 @@ static int client_send_include(void *context, struct chan_message *message)
 	const struct control_sources *from = &client->control->sources;
 	const struct conf_list *includes = &from->gate->conf->include;
 	struct control_include_reply reply = {
-		.header = WIRE_INIT(WIRE_CONTROL_INCLUDE_REPLY,
-				    struct control_include_reply),
+		.header = WIRE_INIT(WIRE_CONTROL_INCLUDE_REPLY, struct control_include_reply),
 		.index = request->index,
 	};
 
@@ -85,27 +82,22 @@ static int client_send_include(void *context, struct chan_message *message)
 	(void)snprintf(reply.path, sizeof(reply.path), "%s",
 		       includes->entries[request->index].text);
 	if (request->index < from->watch->n_entries) {
-		const struct watch_entry *entry =
-			&from->watch->entries[request->index];
+		const struct watch_entry *entry = &from->watch->entries[request->index];
 
 		reply.watched = 1;
 		(void)snprintf(reply.mark, sizeof(reply.mark), "filesystem");
-		memcpy(reply.filesystem, entry->filesystem,
-		       sizeof(reply.filesystem));
+		memcpy(reply.filesystem, entry->filesystem, sizeof(reply.filesystem));
 	}
 	return chan_send(client->fd, &reply.header, -1);
 }
 
 static const struct chan_rule client_rules[] = {
-	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false,
-	 client_send_status},
-	{WIRE_CONTROL_INCLUDE, sizeof(struct control_include_request), false,
-	 client_send_include},
+	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false, client_send_status},
+	{WIRE_CONTROL_INCLUDE, sizeof(struct control_include_request), false, client_send_include},
 	{0},
 };
 
-static int client_on_readable(sd_event_source *source, int fd, uint32_t revents,
-			      void *userdata)
+static int client_on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct client *client = userdata;
 	int r = chan_serve(fd, client_rules, client);
@@ -126,21 +118,18 @@ static void control_add_client(struct control *control, int fd)
 	*client = (struct client){.control = control, .fd = fd};
 	DL_APPEND(control->clients, client);
 	control->n_clients++;
-	if (sd_event_add_io(control->event, &client->source, fd, EPOLLIN,
-			    client_on_readable, client) < 0) {
+	if (sd_event_add_io(control->event, &client->source, fd, EPOLLIN, client_on_readable,
+			    client) < 0) {
 		client_free(client);
 		return;
 	}
 	/* After everything that an opener waits for. */
-	(void)sd_event_source_set_priority(client->source,
-					   SD_EVENT_PRIORITY_IDLE);
+	(void)sd_event_source_set_priority(client->source, SD_EVENT_PRIORITY_IDLE);
 	if (control->n_clients >= CLIENTS_MAX)
-		(void)sd_event_source_set_enabled(control->source,
-						  SD_EVENT_OFF);
+		(void)sd_event_source_set_enabled(control->source, SD_EVENT_OFF);
 }
 
-static int control_on_connection(sd_event_source *source, int fd,
-				 uint32_t revents, void *userdata)
+static int control_on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -149,22 +138,19 @@ static int control_on_connection(sd_event_source *source, int fd,
 	return 0;
 }
 
-struct control *control_new(sd_event *event, int fd,
-			    struct control_sources sources)
+struct control *control_new(sd_event *event, int fd, struct control_sources sources)
 {
 	struct control *control = calloc(1, sizeof(*control));
 
 	if (!control)
 		return NULL;
-	*control =
-		(struct control){.event = event, .fd = fd, .sources = sources};
-	if (sd_event_add_io(event, &control->source, fd, EPOLLIN,
-			    control_on_connection, control) < 0) {
+	*control = (struct control){.event = event, .fd = fd, .sources = sources};
+	if (sd_event_add_io(event, &control->source, fd, EPOLLIN, control_on_connection, control) <
+	    0) {
 		free(control);
 		return NULL;
 	}
-	(void)sd_event_source_set_priority(control->source,
-					   SD_EVENT_PRIORITY_IDLE);
+	(void)sd_event_source_set_priority(control->source, SD_EVENT_PRIORITY_IDLE);
 	return control;
 }
 

@@ -23,8 +23,7 @@ struct control_sources {
 /* control_new() serves the listening socket fd, which it takes. NULL: out of
  * memory, fd stays open.
  */
-struct control *control_new(sd_event *event, int fd,
-			    struct control_sources sources);
+struct control *control_new(sd_event *event, int fd, struct control_sources sources);
 
 /* control_free() takes NULL and returns NULL. */
 struct control *control_free(struct control *control);

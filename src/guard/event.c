@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int event_table_init(struct event_table *table, struct group *group,
-		     unsigned max)
+int event_table_init(struct event_table *table, struct group *group, unsigned max)
 {
 	*table = (struct event_table){
 		.group = group,
@@ -31,8 +30,7 @@ void event_table_deinit(struct event_table *table)
 	table->events = table->unused = NULL;
 }
 
-struct event *event_new(struct event_table *table,
-			const struct group_event *open, uint64_t now_us)
+struct event *event_new(struct event_table *table, const struct group_event *open, uint64_t now_us)
 {
 	struct event *event = table->unused;
 
@@ -40,8 +38,7 @@ struct event *event_new(struct event_table *table,
 		return NULL;
 	table->unused = event->next;
 	table->n_held++;
-	*event = (struct event){
-		.fd = open->fd, .pid = open->pid, .arrived_us = now_us};
+	*event = (struct event){.fd = open->fd, .pid = open->pid, .arrived_us = now_us};
 	return event;
 }
 

@@ -33,14 +33,12 @@ struct event_table {
  * where descriptors are short. Returns 0 or -ENOMEM. deinit asserts that none
  * is held.
  */
-int event_table_init(struct event_table *table, struct group *group,
-		     unsigned max);
+int event_table_init(struct event_table *table, struct group *group, unsigned max);
 void event_table_deinit(struct event_table *table);
 
 /* event_new() makes an event of an open; the descriptor goes with it. NULL: the
  * table is full. */
-struct event *event_new(struct event_table *table,
-			const struct group_event *open, uint64_t now_us);
+struct event *event_new(struct event_table *table, const struct group_event *open, uint64_t now_us);
 
 /* event_answer() answers, closes the descriptor and consumes the event. */
 void event_answer(struct event_table *table, struct event *event, bool allow);

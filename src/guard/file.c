@@ -26,8 +26,7 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 {
 	struct statx status;
 
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT,
-		  STATX_BASIC_STATS, &status) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS, &status) < 0)
 		return -errno;
 
 	*ret_id = (struct file_id){
@@ -44,8 +43,7 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 
 bool file_state_equal(const struct file_state *a, const struct file_state *b)
 {
-	return a->size == b->size && a->mtime_ns == b->mtime_ns &&
-	       a->ctime_ns == b->ctime_ns;
+	return a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
 static void file_strip_deleted(int fd, char *path)
@@ -55,8 +53,7 @@ static void file_strip_deleted(int fd, char *path)
 	struct stat status;
 
 	/* A file that is still linked may really be called so. */
-	if (length > suffix_length &&
-	    !strcmp(path + length - suffix_length, suffix) &&
+	if (length > suffix_length && !strcmp(path + length - suffix_length, suffix) &&
 	    fstat(fd, &status) == 0 && status.st_nlink == 0)
 		path[length - suffix_length] = '\0';
 }
@@ -79,8 +76,7 @@ int file_path(int fd, char *buffer, size_t size)
 
 	r = length < 0 ? -errno : -ENAMETOOLONG;
 	(void)file_stat(fd, &id, &state);
-	(void)snprintf(buffer, size, "(inode %llu on device %u:%u)",
-		       (unsigned long long)id.inode, major(id.device),
-		       minor(id.device));
+	(void)snprintf(buffer, size, "(inode %llu on device %u:%u)", (unsigned long long)id.inode,
+		       major(id.device), minor(id.device));
 	return r;
 }

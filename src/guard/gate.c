@@ -41,8 +41,7 @@
 
 static bool gate_is_own(const struct gate *gate, int32_t pid)
 {
-	for (size_t i = 0;
-	     i < sizeof(gate->own_pids) / sizeof(gate->own_pids[0]); i++)
+	for (size_t i = 0; i < sizeof(gate->own_pids) / sizeof(gate->own_pids[0]); i++)
 		if (pid > 0 && gate->own_pids[i] == pid)
 			return true;
 	return false;
@@ -59,12 +58,10 @@ static bool gate_in_scope(const struct gate *gate, int fd)
 	       policy_path(gate->conf, path).scope == POLICY_IN_SCOPE;
 }
 
-static bool gate_opener_excluded(const struct gate *gate,
-				 const struct opener *opener)
+static bool gate_opener_excluded(const struct gate *gate, const struct opener *opener)
 {
 	if (opener->uid != OPENER_UID_UNKNOWN &&
-	    (opener->uid == gate->conf->uid ||
-	     policy_user(gate->conf, opener->uid)))
+	    (opener->uid == gate->conf->uid || policy_user(gate->conf, opener->uid)))
 		return true;
 	return *opener->exe && policy_process(gate->conf, opener->exe);
 }
@@ -74,11 +71,9 @@ static bool gate_opener_excluded(const struct gate *gate,
  * held there is no reason to. */
 static void gate_read_on(struct gate *gate)
 {
-	bool full = gate->conf->mode == CONTROL_MODE_BLOCK &&
-		    request_table_full(&gate->requests);
+	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
-	(void)sd_event_source_set_enabled(gate->source,
-					  full ? SD_EVENT_OFF : SD_EVENT_ON);
+	(void)sd_event_source_set_enabled(gate->source, full ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static void gate_arm_sweeper(struct gate *gate, uint64_t now)
@@ -92,33 +87,28 @@ static void gate_arm_sweeper(struct gate *gate, uint64_t now)
 	(void)sd_event_source_set_enabled(gate->sweeper, SD_EVENT_ONESHOT);
 }
 
-static void gate_settle(struct gate *gate, struct request *request,
-			enum verdict verdict, const char *reason,
-			bool may_remember);
+static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
+			const char *reason, bool may_remember);
 static void gate_dispatch(struct gate *gate);
 
 /* The file has no request yet. Returns NULL when there is no room for one. */
-static struct request *
-gate_request(struct gate *gate, const struct event *event, struct file_id id,
-	     const struct file_state *state, const struct opener *opener)
+static struct request *gate_request(struct gate *gate, const struct event *event, struct file_id id,
+				    const struct file_state *state, const struct opener *opener)
 {
-	struct request *request =
-		request_new(&gate->requests, event->fd, id, state);
+	struct request *request = request_new(&gate->requests, event->fd, id, state);
 
 	if (!request)
 		return NULL;
 	request->generation = pool_generation(gate->pool);
 	request->origin.pid = opener->pid;
 	request->origin.uid = opener->uid;
-	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s",
-		       opener->exe);
+	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s", opener->exe);
 	gate_arm_sweeper(gate, event->arrived_us);
 	return request;
 }
 
 /* Takes an open in scope and makes it wait for the verdict on its file. */
-static void gate_hold(struct gate *gate, struct event *event,
-		      const struct opener *opener)
+static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
 {
 	struct request *request = NULL;
 	struct file_state state;
@@ -141,27 +131,23 @@ static void gate_hold(struct gate *gate, struct event *event,
 
 	request_join(request, event);
 	if (gate->conf->mode != CONTROL_MODE_BLOCK)
-		(void)request_answer(&gate->requests, request, true,
-				     UINT64_MAX);
+		(void)request_answer(&gate->requests, request, true, UINT64_MAX);
 
 	if (!is_new) {
 		gate->counters.joined++;
 		/* The scan under way may be one under signatures that no longer
 		 * count. */
-		request->stale |=
-			request->generation != pool_generation(gate->pool);
+		request->stale |= request->generation != pool_generation(gate->pool);
 	} else if (state.size == 0) {
 		gate_settle(gate, request, VERDICT_CLEAN, "", true);
 	} else if (gate->engine_down && !pool_alive(gate->pool)) {
-		gate_settle(gate, request, VERDICT_FAILED,
-			    "no engine is running", false);
+		gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
 	} else {
 		gate_dispatch(gate);
 	}
 }
 
-static void gate_open(struct gate *gate, const struct group_event *open,
-		      uint64_t now)
+static void gate_open(struct gate *gate, const struct group_event *open, uint64_t now)
 {
 	struct event *event = event_new(&gate->events, open, now);
 	struct opener opener;
@@ -175,8 +161,7 @@ static void gate_open(struct gate *gate, const struct group_event *open,
 		event_answer(&gate->events, event, true);
 		return;
 	}
-	if (gate->conf->mode == CONTROL_MODE_OFF ||
-	    !gate_in_scope(gate, event->fd)) {
+	if (gate->conf->mode == CONTROL_MODE_OFF || !gate_in_scope(gate, event->fd)) {
 		gate->counters.out_of_scope++;
 		event_answer(&gate->events, event, true);
 		return;
@@ -208,8 +193,7 @@ static void gate_closed_write(struct gate *gate, int fd)
 	close(fd);
 }
 
-static int gate_on_events(sd_event_source *source, int fd, uint32_t revents,
-			  void *userdata)
+static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct gate *gate = userdata;
 	struct group_event events[GROUP_BATCH];
@@ -247,14 +231,12 @@ static void gate_dispatch(struct gate *gate)
 {
 	struct request *request;
 
-	while (pool_has_idle(gate->pool) &&
-	       (request = request_take(&gate->requests))) {
+	while (pool_has_idle(gate->pool) && (request = request_take(&gate->requests))) {
 		struct file_id id;
 
 		/* What is scanned is the file as it is now, not as it was when
 		 * the first opener came. */
-		request->stale =
-			file_stat(request->fd, &id, &request->state) < 0;
+		request->stale = file_stat(request->fd, &id, &request->state) < 0;
 		request->generation = pool_generation(gate->pool);
 		if (!pool_scan(gate->pool, request))
 			request_put_back(&gate->requests, request);
@@ -289,8 +271,7 @@ static bool gate_allows(const struct gate *gate, enum verdict verdict)
 /* Tells the kernel not to ask about a clean file again. Only for the state that
  * was scanned, under the signatures that count, and where nobody can be writing
  * to it. */
-static void gate_remember_clean(struct gate *gate,
-				const struct request *request)
+static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
 	if (request->generation == pool_generation(gate->pool) &&
 	    group_ignore(&gate->group, request->fd))
@@ -309,16 +290,15 @@ static void gate_report_found(struct gate *gate, const struct request *request,
 		.openers = request->n_openers,
 	};
 
-	(void)snprintf(found.signature, sizeof(found.signature), "%s",
-		       signature);
+	(void)snprintf(found.signature, sizeof(found.signature), "%s", signature);
 	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
 	(void)file_path(request->fd, found.path, sizeof(found.path));
 	outbox_push(gate->reporter, &found.header);
 }
 
 /* Says that a file was answered without a verdict, at most once a second. */
-static void gate_complain(struct gate *gate, const struct request *request,
-			  const char *reason, bool allow)
+static void gate_complain(struct gate *gate, const struct request *request, const char *reason,
+			  bool allow)
 {
 	char path[PATH_MAX], escaped[512];
 	uint64_t now = clock_monotonic_us();
@@ -343,15 +323,12 @@ static void gate_complain(struct gate *gate, const struct request *request,
 }
 
 /* Ends a request: everyone who waits gets the answer, then the rest is done. */
-static void gate_settle(struct gate *gate, struct request *request,
-			enum verdict verdict, const char *reason,
-			bool may_remember)
+static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
+			const char *reason, bool may_remember)
 {
-	bool allow = gate_allows(gate, verdict) ||
-		     gate->conf->mode != CONTROL_MODE_BLOCK;
+	bool allow = gate_allows(gate, verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
 	bool late = request->timed_out;
-	unsigned answered =
-		request_answer(&gate->requests, request, allow, UINT64_MAX);
+	unsigned answered = request_answer(&gate->requests, request, allow, UINT64_MAX);
 
 	gate->counters.verdicts[verdict]++;
 	if (!allow)
@@ -362,10 +339,9 @@ static void gate_settle(struct gate *gate, struct request *request,
 			gate_remember_clean(gate, request);
 	} else if (verdict == VERDICT_INFECTED) {
 		gate_report_found(gate, request,
-				  gate->conf->mode != CONTROL_MODE_BLOCK
-					  ? WIRE_ANSWER_NOTIFIED
-				  : late ? WIRE_ANSWER_LATE
-					 : WIRE_ANSWER_BLOCKED,
+				  gate->conf->mode != CONTROL_MODE_BLOCK ? WIRE_ANSWER_NOTIFIED
+				  : late				 ? WIRE_ANSWER_LATE
+									 : WIRE_ANSWER_BLOCKED,
 				  reason);
 	} else {
 		gate_complain(gate, request, reason, allow);
@@ -387,8 +363,8 @@ static bool gate_still_holds(struct request *request)
 	       file_state_equal(&state, &request->state);
 }
 
-static void gate_on_verdict(void *context, struct request *request,
-			    enum verdict verdict, const char *reason)
+static void gate_on_verdict(void *context, struct request *request, enum verdict verdict,
+			    const char *reason)
 {
 	struct gate *gate = context;
 	bool holds = verdict == VERDICT_INFECTED || gate_still_holds(request);
@@ -402,8 +378,7 @@ static void gate_on_verdict(void *context, struct request *request,
 	gate_settle(gate, request, verdict, reason, holds);
 }
 
-static void gate_on_lost(void *context, struct request *request,
-			 const char *why)
+static void gate_on_lost(void *context, struct request *request, const char *why)
 {
 	struct gate *gate = context;
 
@@ -422,12 +397,10 @@ static void gate_on_lost(void *context, struct request *request,
 
 /* At the hold deadline the opener is answered by policy; the scan goes on, and
  * its verdict still counts. */
-static void gate_let_overdue_go(struct gate *gate, struct request *request,
-				uint64_t arrived_before)
+static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_before)
 {
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
-	unsigned n =
-		request_answer(&gate->requests, request, allow, arrived_before);
+	unsigned n = request_answer(&gate->requests, request, allow, arrived_before);
 
 	if (!n)
 		return;
@@ -447,8 +420,7 @@ static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 
 	HASH_ITER (hh, gate->requests.by_id, request, next)
 		gate_let_overdue_go(gate, request,
-				    now - gate->conf->hold_timeout_ms *
-						    CLOCK_US_PER_MS);
+				    now - gate->conf->hold_timeout_ms * CLOCK_US_PER_MS);
 	pool_sweep(gate->pool, now);
 	gate_read_on(gate);
 
@@ -474,8 +446,7 @@ void gate_engine_down(struct gate *gate)
 		return;
 	HASH_ITER (hh, gate->requests.by_id, request, next)
 		if (request->waiting)
-			gate_settle(gate, request, VERDICT_FAILED,
-				    "no engine is running", false);
+			gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
 }
 
 void gate_set_conf(struct gate *gate, const struct conf *conf)
@@ -534,15 +505,14 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
 	gate->pool = pool_new(event, &callbacks, gate);
 	if (!gate->pool)
 		return -ENOMEM;
-	r = sd_event_add_time(event, &gate->sweeper, CLOCK_MONOTONIC, 0,
-			      SWEEP_INTERVAL_US / 10, gate_on_sweep, gate);
+	r = sd_event_add_time(event, &gate->sweeper, CLOCK_MONOTONIC, 0, SWEEP_INTERVAL_US / 10,
+			      gate_on_sweep, gate);
 	if (r < 0)
 		return r;
 	r = sd_event_source_set_enabled(gate->sweeper, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
-	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN,
-			       gate_on_events, gate);
+	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN, gate_on_events, gate);
 }
 
 void gate_deinit(struct gate *gate)

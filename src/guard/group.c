@@ -29,18 +29,16 @@ static bool group_probe_ignore(int group_fd)
 
 	if (fd < 0)
 		return false;
-	known = fanotify_mark(group_fd, FAN_MARK_ADD | IGNORE_FLAGS,
-			      IGNORE_MASK, fd, NULL) == 0;
+	known = fanotify_mark(group_fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
 	close(fd);
 	return known;
 }
 
 int group_init(struct group *group)
 {
-	group->fd =
-		fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-				      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-			      O_RDONLY | O_CLOEXEC | O_LARGEFILE | O_NOATIME);
+	group->fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+					  FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
+				  O_RDONLY | O_CLOEXEC | O_LARGEFILE | O_NOATIME);
 	if (group->fd < 0)
 		return -errno;
 
@@ -57,8 +55,7 @@ void group_deinit(struct group *group)
 
 int group_read(struct group *group, struct group_event *events)
 {
-	_Alignas(struct fanotify_event_metadata) char
-		buffer[GROUP_BATCH * FAN_EVENT_METADATA_LEN];
+	_Alignas(struct fanotify_event_metadata) char buffer[GROUP_BATCH * FAN_EVENT_METADATA_LEN];
 	const struct fanotify_event_metadata *metadata = (const void *)buffer;
 	ssize_t length = read(group->fd, buffer, sizeof(buffer));
 	int n = 0;
@@ -66,13 +63,11 @@ int group_read(struct group *group, struct group_event *events)
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 
-	for (; FAN_EVENT_OK(metadata, length);
-	     metadata = FAN_EVENT_NEXT(metadata, length))
+	for (; FAN_EVENT_OK(metadata, length); metadata = FAN_EVENT_NEXT(metadata, length))
 		events[n++] = (struct group_event){
-			.type = metadata->mask & FAN_Q_OVERFLOW ? GROUP_OVERFLOW
-				: metadata->mask & FAN_OPEN_PERM
-					? GROUP_OPEN
-					: GROUP_CLOSED_WRITE,
+			.type = metadata->mask & FAN_Q_OVERFLOW	 ? GROUP_OVERFLOW
+				: metadata->mask & FAN_OPEN_PERM ? GROUP_OPEN
+								 : GROUP_CLOSED_WRITE,
 			.fd = metadata->fd,
 			.pid = metadata->pid,
 		};
@@ -81,8 +76,8 @@ int group_read(struct group *group, struct group_event *events)
 
 void group_answer(struct group *group, int fd, bool allow)
 {
-	const struct fanotify_response response = {
-		.fd = fd, .response = allow ? FAN_ALLOW : FAN_DENY};
+	const struct fanotify_response response = {.fd = fd,
+						   .response = allow ? FAN_ALLOW : FAN_DENY};
 	ssize_t n;
 
 	/* The only failure is ENOENT: the opener was killed while it waited and
@@ -94,16 +89,16 @@ void group_answer(struct group *group, int fd, bool allow)
 
 int group_watch(struct group *group, const char *path)
 {
-	return fanotify_mark(group->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM,
-			     WATCH_MASK, AT_FDCWD, path) < 0
+	return fanotify_mark(group->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, WATCH_MASK, AT_FDCWD,
+			     path) < 0
 		       ? -errno
 		       : 0;
 }
 
 int group_unwatch(struct group *group, const char *path)
 {
-	return fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM,
-			     WATCH_MASK, AT_FDCWD, path) < 0
+	return fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, WATCH_MASK, AT_FDCWD,
+			     path) < 0
 		       ? -errno
 		       : 0;
 }
@@ -121,15 +116,13 @@ static bool group_has_writer(int fd)
 bool group_ignore(struct group *group, int fd)
 {
 	return group->can_ignore && !group_has_writer(fd) &&
-	       fanotify_mark(group->fd, FAN_MARK_ADD | IGNORE_FLAGS,
-			     IGNORE_MASK, fd, NULL) == 0;
+	       fanotify_mark(group->fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
 }
 
 bool group_forget(struct group *group, int fd)
 {
-	return group->can_ignore &&
-	       fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_IGNORE,
-			     IGNORE_MASK, fd, NULL) == 0;
+	return group->can_ignore && fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_IGNORE,
+						  IGNORE_MASK, fd, NULL) == 0;
 }
 
 void group_forget_all(struct group *group)

@@ -28,8 +28,8 @@ struct group {
 };
 
 enum group_event_type {
-	GROUP_OPEN, /* an opener waits: answer with group_answer(), then close
-		       fd */
+	GROUP_OPEN,	    /* an opener waits: answer with group_answer(), then close
+			       fd */
 	GROUP_CLOSED_WRITE, /* somebody closed it after writing: close fd */
 	GROUP_OVERFLOW	    /* the kernel lost events; fd is -1 */
 };

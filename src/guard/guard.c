@@ -27,19 +27,16 @@ struct guard {
 	struct watch watch;
 	struct control *control;
 	struct outbox *reporter;
-	sd_event_source
-		*reporter_source; /* the reporter can be written to again */
+	sd_event_source *reporter_source; /* the reporter can be written to again */
 	struct conf *conf;
 	struct wire_history history;
 	int64_t started_at;
 	bool started; /* the marks are set */
 };
 
-static void guard_tell(struct guard *guard, enum wire_type type,
-		       const char *text)
+static void guard_tell(struct guard *guard, enum wire_type type, const char *text)
 {
-	struct wire_result result = {
-		.header = WIRE_INIT(type, struct wire_result)};
+	struct wire_result result = {.header = WIRE_INIT(type, struct wire_result)};
 
 	if (text)
 		(void)snprintf(result.text, sizeof(result.text), "%s", text);
@@ -77,8 +74,7 @@ static int guard_take_conf(void *context, struct chan_message *message)
 	if (!conf)
 		return -EPROTO;
 
-	if (guard->started &&
-	    watch_apply(&guard->watch, conf, problem, sizeof(problem)) < 0) {
+	if (guard->started && watch_apply(&guard->watch, conf, problem, sizeof(problem)) < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		conf_free(conf);
 		return 0;
@@ -91,8 +87,7 @@ static int guard_take_conf(void *context, struct chan_message *message)
 	return 0;
 }
 
-static int guard_on_reporter(sd_event_source *source, int fd, uint32_t revents,
-			     void *userdata)
+static int guard_on_reporter(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct guard *guard = userdata;
 
@@ -105,15 +100,13 @@ static int guard_take_reporter(struct guard *guard, int fd)
 {
 	int r;
 
-	guard->reporter_source =
-		sd_event_source_disable_unref(guard->reporter_source);
+	guard->reporter_source = sd_event_source_disable_unref(guard->reporter_source);
 	outbox_connect(guard->reporter, fd);
-	r = sd_event_add_io(guard->event, &guard->reporter_source, fd, EPOLLOUT,
-			    guard_on_reporter, guard);
+	r = sd_event_add_io(guard->event, &guard->reporter_source, fd, EPOLLOUT, guard_on_reporter,
+			    guard);
 	if (r < 0)
 		return r;
-	return sd_event_source_set_priority(guard->reporter_source,
-					    SD_EVENT_PRIORITY_NORMAL + 10);
+	return sd_event_source_set_priority(guard->reporter_source, SD_EVENT_PRIORITY_NORMAL + 10);
 }
 
 static int guard_take_control(struct guard *guard, int fd)
@@ -154,8 +147,7 @@ static int guard_take_peer(void *context, struct chan_message *message)
 
 static int guard_take_ping(void *context, struct chan_message *message)
 {
-	const struct wire_plain pong = {
-		.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
+	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
 	struct guard *guard = context;
 
 	(void)chan_send(guard->channel, &pong.header, -1);
@@ -166,9 +158,7 @@ static int guard_take_trusted_pid(void *context, struct chan_message *message)
 {
 	struct guard *guard = context;
 
-	gate_trust(
-		&guard->gate,
-		((const struct wire_trusted_pid *)(const void *)message)->pid);
+	gate_trust(&guard->gate, ((const struct wire_trusted_pid *)(const void *)message)->pid);
 	return 0;
 }
 
@@ -192,23 +182,19 @@ static const struct chan_rule guard_rules[] = {
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, guard_take_conf},
 	{WIRE_PEER, sizeof(struct wire_peer), true, guard_take_peer},
 	{WIRE_PING, sizeof(struct wire_plain), false, guard_take_ping},
-	{WIRE_TRUSTED_PID, sizeof(struct wire_trusted_pid), false,
-	 guard_take_trusted_pid},
-	{WIRE_ENGINE_DOWN, sizeof(struct wire_plain), false,
-	 guard_take_engine_down},
+	{WIRE_TRUSTED_PID, sizeof(struct wire_trusted_pid), false, guard_take_trusted_pid},
+	{WIRE_ENGINE_DOWN, sizeof(struct wire_plain), false, guard_take_engine_down},
 	{WIRE_HISTORY, sizeof(struct wire_history), false, guard_take_history},
 	{0},
 };
 
-static int guard_on_channel(sd_event_source *source, int fd, uint32_t revents,
-			    void *userdata)
+static int guard_on_channel(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct guard *guard = userdata;
 	int r = chan_serve(fd, guard_rules, guard);
 
 	if (r < 0 && r != -EAGAIN)
-		return sd_event_exit(guard->event,
-				     r == -EPIPE || r == -ECONNRESET ? 0 : 1);
+		return sd_event_exit(guard->event, r == -EPIPE || r == -ECONNRESET ? 0 : 1);
 	return 0;
 }
 
@@ -220,8 +206,7 @@ static int guard_on_round(sd_event_source *source, void *userdata)
 
 	/* Lines may have been queued while the reporter did not read. */
 	if (guard->reporter_source && outbox_flush(guard->reporter) == -EAGAIN)
-		(void)sd_event_source_set_enabled(guard->reporter_source,
-						  SD_EVENT_ON);
+		(void)sd_event_source_set_enabled(guard->reporter_source, SD_EVENT_ON);
 	return r < 0 ? sd_event_exit(guard->event, 1) : 0;
 }
 
@@ -251,8 +236,8 @@ static int guard_init(struct guard *guard)
 	if (r < 0)
 		return r;
 	watch_init(&guard->watch, &guard->gate.group);
-	r = sd_event_add_io(guard->event, &source, guard->channel, EPOLLIN,
-			    guard_on_channel, guard);
+	r = sd_event_add_io(guard->event, &source, guard->channel, EPOLLIN, guard_on_channel,
+			    guard);
 	if (r < 0)
 		return r;
 	r = sd_event_source_set_priority(source, CHANNEL_PRIORITY);
@@ -283,8 +268,8 @@ int guard_run(int channel)
 	if (r < 0) {
 		char problem[WIRE_TEXT_MAX];
 
-		(void)snprintf(problem, sizeof(problem),
-			       "the guard cannot start: %s", strerror(-r));
+		(void)snprintf(problem, sizeof(problem), "the guard cannot start: %s",
+			       strerror(-r));
 		guard_tell(&guard, WIRE_FAILED, problem);
 		return 1;
 	}

@@ -21,8 +21,7 @@
  * processes IPC_LOCK         staying in memory LEASE            asking whether
  * anybody writes to a file of another owner */
 static const int guard_capabilities[] = {
-	CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE,
-	CAP_IPC_LOCK,  CAP_LEASE,
+	CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_IPC_LOCK, CAP_LEASE,
 };
 
 int main(int argc, char **argv)
@@ -44,8 +43,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		log_warning("cannot lock memory: %m");
 
-	r = drop_capabilities(guard_capabilities,
-			      sizeof(guard_capabilities) / sizeof(int), NULL,
+	r = drop_capabilities(guard_capabilities, sizeof(guard_capabilities) / sizeof(int), NULL,
 			      0);
 	if (r == 0)
 		r = drop_new_privs();

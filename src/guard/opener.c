@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int opener_proc =
-	-1; /* /proc, which nobody can put a mark in the way of */
+static int opener_proc = -1; /* /proc, which nobody can put a mark in the way of */
 
 int opener_init(void)
 {

@@ -14,8 +14,8 @@
 
 struct opener {
 	int32_t pid;
-	uint32_t uid; /* effective: on whose behalf it acts. OPENER_UID_UNKNOWN:
-			 not found */
+	uint32_t uid;	    /* effective: on whose behalf it acts. OPENER_UID_UNKNOWN:
+			       not found */
 	char exe[PATH_MAX]; /* the executable's path; empty: not known */
 };
 

@@ -21,7 +21,7 @@ struct worker {
 	int fd;
 	int32_t pid;
 	struct request *request; /* NULL: idle */
-	bool dead; /* it took no message: wait for its end of file */
+	bool dead;		 /* it took no message: wait for its end of file */
 	uint64_t scan_id;
 	uint64_t deadline_us;
 };
@@ -48,15 +48,12 @@ struct pool {
 	uint64_t next_id;
 };
 
-struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks,
-		      void *context)
+struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, void *context)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
 
 	if (pool)
-		*pool = (struct pool){.event = event,
-				      .callbacks = callbacks,
-				      .context = context};
+		*pool = (struct pool){.event = event, .callbacks = callbacks, .context = context};
 	return pool;
 }
 
@@ -113,8 +110,7 @@ static void engine_settle(struct engine *engine)
 		DL_FOREACH_SAFE (engine->workers, worker, next)
 			if (!worker->request)
 				worker_free(worker);
-	if (!engine->workers &&
-	    (engine->fd < 0 || engine != engine->pool->current))
+	if (!engine->workers && (engine->fd < 0 || engine != engine->pool->current))
 		engine_free(engine);
 }
 
@@ -149,8 +145,7 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 	const struct wire_verdict *verdict = (const void *)message;
 	struct worker_delivery *delivery = context;
 
-	if (!delivery->worker->request ||
-	    verdict->id != delivery->worker->scan_id ||
+	if (!delivery->worker->request || verdict->id != delivery->worker->scan_id ||
 	    verdict->verdict >= VERDICT_COUNT ||
 	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)))
 		return -EPROTO;
@@ -163,8 +158,7 @@ static const struct chan_rule worker_rules[] = {
 	{0},
 };
 
-static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
-			      void *userdata)
+static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct worker_delivery delivery = {.worker = userdata};
 	struct worker *worker = userdata;
@@ -175,16 +169,14 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	if (r == -EAGAIN)
 		return 0;
 	if (r < 0) {
-		worker_lost(worker, r == -EPROTO
-					    ? "its worker broke the protocol"
-					    : "its worker died");
+		worker_lost(worker,
+			    r == -EPROTO ? "its worker broke the protocol" : "its worker died");
 		return 0;
 	}
 
 	worker->request = NULL;
 	engine_settle(worker->engine);
-	pool->callbacks->verdict(pool->context, request,
-				 delivery.verdict.verdict,
+	pool->callbacks->verdict(pool->context, request, delivery.verdict.verdict,
 				 delivery.verdict.reason);
 	pool->callbacks->idle(pool->context);
 	return 0;
@@ -218,8 +210,7 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	struct pool *pool = engine->pool;
 	struct worker *worker = NULL;
 
-	if (engine->info.scan_deadline_ms &&
-	    engine->n_workers < POOL_WORKERS_MAX)
+	if (engine->info.scan_deadline_ms && engine->n_workers < POOL_WORKERS_MAX)
 		worker = calloc(1, sizeof(*worker));
 	if (!worker) {
 		close(message->fd);
@@ -231,8 +222,8 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	worker->pid = ((const struct wire_worker *)(const void *)message)->pid;
 	DL_APPEND(engine->workers, worker);
 	engine->n_workers++;
-	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN,
-			    worker_on_readable, worker) < 0 ||
+	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN, worker_on_readable,
+			    worker) < 0 ||
 	    sd_event_source_set_priority(worker->source, POOL_PRIORITY) < 0) {
 		worker_free(worker);
 		return -ENOMEM;
@@ -245,14 +236,12 @@ static int engine_take_worker(void *context, struct chan_message *message)
 }
 
 static const struct chan_rule engine_rules[] = {
-	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false,
-	 engine_take_info},
+	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, engine_take_info},
 	{WIRE_WORKER, sizeof(struct wire_worker), true, engine_take_worker},
 	{0},
 };
 
-static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
-			      void *userdata)
+static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct engine *engine = userdata;
 	int r = chan_serve(fd, engine_rules, engine);
@@ -280,8 +269,7 @@ int pool_add_engine(struct pool *pool, int fd)
 	if (!engine)
 		return -ENOMEM;
 	*engine = (struct engine){.pool = pool, .fd = fd};
-	r = sd_event_add_io(pool->event, &engine->source, fd, EPOLLIN,
-			    engine_on_readable, engine);
+	r = sd_event_add_io(pool->event, &engine->source, fd, EPOLLIN, engine_on_readable, engine);
 	if (r < 0) {
 		free(engine);
 		return r;
@@ -307,8 +295,7 @@ bool pool_has_idle(const struct pool *pool)
 
 bool pool_scan(struct pool *pool, struct request *request)
 {
-	struct wire_scan scan = {
-		.header = WIRE_INIT(WIRE_SCAN, struct wire_scan)};
+	struct wire_scan scan = {.header = WIRE_INIT(WIRE_SCAN, struct wire_scan)};
 	struct worker *worker;
 
 	if (!pool->current)
@@ -318,14 +305,12 @@ bool pool_scan(struct pool *pool, struct request *request)
 		if (worker->request || worker->dead)
 			continue;
 		scan.id = worker->scan_id = ++pool->next_id;
-		worker->dead =
-			chan_send(worker->fd, &scan.header, request->fd) < 0;
+		worker->dead = chan_send(worker->fd, &scan.header, request->fd) < 0;
 		if (worker->dead)
 			continue; /* its end of file comes next */
 		worker->request = request;
 		worker->deadline_us =
-			clock_monotonic_us() +
-			pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
+			clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
 		return true;
 	}
 	return false;

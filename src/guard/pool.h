@@ -30,8 +30,8 @@ struct pool;
 struct pool_callbacks {
 	/* A verdict came. reason is the signature, or why it is incomplete or
 	 * failed. */
-	void (*verdict)(void *context, struct request *request,
-			enum verdict verdict, const char *reason);
+	void (*verdict)(void *context, struct request *request, enum verdict verdict,
+			const char *reason);
 	/* The worker of this request was lost; why is for people. */
 	void (*lost)(void *context, struct request *request, const char *why);
 	/* Another engine's signatures are the current ones from now on. */
@@ -42,8 +42,7 @@ struct pool_callbacks {
 
 /* pool_new() returns NULL when out of memory. pool_free() takes NULL and
  * returns NULL. */
-struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks,
-		      void *context);
+struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, void *context);
 struct pool *pool_free(struct pool *pool);
 
 /*

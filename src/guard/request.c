@@ -37,8 +37,8 @@ struct request *request_find(struct request_table *table, struct file_id id)
 	return request;
 }
 
-struct request *request_new(struct request_table *table, int fd,
-			    struct file_id id, const struct file_state *state)
+struct request *request_new(struct request_table *table, int fd, struct file_id id,
+			    const struct file_state *state)
 {
 	struct request *request;
 
@@ -90,15 +90,14 @@ void request_put_back(struct request_table *table, struct request *request)
 	request->waiting = true;
 }
 
-unsigned request_answer(struct request_table *table, struct request *request,
-			bool allow, uint64_t arrived_before_us)
+unsigned request_answer(struct request_table *table, struct request *request, bool allow,
+			uint64_t arrived_before_us)
 {
 	unsigned n = 0;
 
 	/* In the order of their arrival, so the first that is too young ends
 	 * it. */
-	while (request->events &&
-	       request->events->arrived_us < arrived_before_us) {
+	while (request->events && request->events->arrived_us < arrived_before_us) {
 		struct event *event = request->events;
 
 		DL_DELETE(request->events, event);
@@ -109,8 +108,7 @@ unsigned request_answer(struct request_table *table, struct request *request,
 	return n;
 }
 
-struct request *request_free(struct request_table *table,
-			     struct request *request)
+struct request *request_free(struct request_table *table, struct request *request)
 {
 	assert(!request->events);
 

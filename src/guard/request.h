@@ -34,9 +34,9 @@ struct request {
 			     */
 	struct request_origin origin;
 
-	bool waiting; /* in the queue; else a worker has it */
-	bool stale;   /* written to, or joined under newer signatures, since the
-			 scan began */
+	bool waiting;	     /* in the queue; else a worker has it */
+	bool stale;	     /* written to, or joined under newer signatures, since the
+				scan began */
 	bool timed_out;	     /* an opener was answered before the verdict */
 	unsigned attempts;   /* workers lost over it */
 	unsigned rescans;    /* scans begun again because it changed */
@@ -53,8 +53,7 @@ struct request_table {
 	unsigned n_requests;
 };
 
-void request_table_init(struct request_table *table,
-			struct event_table *events);
+void request_table_init(struct request_table *table, struct event_table *events);
 
 /* request_table_deinit() lets every opener go and forgets all requests. */
 void request_table_deinit(struct request_table *table);
@@ -70,8 +69,8 @@ struct request *request_find(struct request_table *table, struct file_id id);
  * duplicate, and puts it at the end of the queue. Returns NULL with errno set:
  * ENFILE (table full), ENOMEM, EMFILE.
  */
-struct request *request_new(struct request_table *table, int fd,
-			    struct file_id id, const struct file_state *state);
+struct request *request_new(struct request_table *table, int fd, struct file_id id,
+			    const struct file_state *state);
 
 /* request_join() makes an open wait for the request's verdict. Takes the event.
  */
@@ -87,10 +86,9 @@ void request_put_back(struct request_table *table, struct request *request);
 
 /* request_answer() answers the opens that have waited since arrived_before_us
  * (monotonic) or longer. Returns how many. UINT64_MAX: all of them. */
-unsigned request_answer(struct request_table *table, struct request *request,
-			bool allow, uint64_t arrived_before_us);
+unsigned request_answer(struct request_table *table, struct request *request, bool allow,
+			uint64_t arrived_before_us);
 
 /* request_free() forgets a request. All its opens must have been answered.
  * Returns NULL. */
-struct request *request_free(struct request_table *table,
-			     struct request *request);
+struct request *request_free(struct request_table *table, struct request *request);

@@ -23,8 +23,7 @@ void watch_deinit(struct watch *watch)
 	*watch = (struct watch){.group = watch->group};
 }
 
-static bool watch_has_device(const struct watch *watch, size_t n,
-			     uint64_t device)
+static bool watch_has_device(const struct watch *watch, size_t n, uint64_t device)
 {
 	for (size_t i = 0; i < n; i++)
 		if (watch->entries[i].device == device)
@@ -54,13 +53,12 @@ static int watch_identify(uint64_t mount_id, struct watch_entry *entry)
 		const char *dash = strstr(line, " - ");
 
 		if (!dash ||
-		    sscanf(line, "%llu %*u %u:%u", &id, &device_major,
-			   &device_minor) != 3 ||
+		    sscanf(line, "%llu %*u %u:%u", &id, &device_major, &device_minor) != 3 ||
 		    id != mount_id)
 			continue;
 		entry->device = makedev(device_major, device_minor);
-		(void)snprintf(entry->filesystem, sizeof(entry->filesystem),
-			       "%.*s", (int)strcspn(dash + 3, " "), dash + 3);
+		(void)snprintf(entry->filesystem, sizeof(entry->filesystem), "%.*s",
+			       (int)strcspn(dash + 3, " "), dash + 3);
 		r = 0;
 	}
 	free(line);
@@ -76,8 +74,7 @@ static int watch_add(struct watch *watch, const struct conf_entry *include)
 
 	(void)snprintf(entry->path, sizeof(entry->path), "%.*s",
 		       (int)match_literal_length(include->text), include->text);
-	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID,
-		  &status) < 0)
+	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
 		return -errno;
 	r = watch_identify(status.stx_mnt_id, entry);
 	if (r == 0)
@@ -100,8 +97,7 @@ static void watch_remove_missing(struct watch *watch, const struct watch *other)
 	}
 }
 
-int watch_apply(struct watch *watch, const struct conf *conf, char *problem,
-		size_t problem_size)
+int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size)
 {
 	size_t n = conf->mode == CONTROL_MODE_OFF ? 0 : conf->include.n_entries;
 	struct watch next = {.group = watch->group};
@@ -116,11 +112,10 @@ int watch_apply(struct watch *watch, const struct conf *conf, char *problem,
 		if (r < 0) {
 			char escaped[512];
 
-			(void)snprintf(
-				problem, problem_size, "cannot watch %s: %s",
-				line_escape(escaped, sizeof(escaped),
-					    conf->include.entries[i].text),
-				strerror(-r));
+			(void)snprintf(problem, problem_size, "cannot watch %s: %s",
+				       line_escape(escaped, sizeof(escaped),
+						   conf->include.entries[i].text),
+				       strerror(-r));
 		}
 	}
 	if (r < 0) {

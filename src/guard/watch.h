@@ -20,8 +20,7 @@ struct watch_entry {
 
 struct watch {
 	struct group *group;
-	struct watch_entry
-		*entries; /* one for each include rule, in their order */
+	struct watch_entry *entries; /* one for each include rule, in their order */
 	size_t n_entries;
 };
 
@@ -34,5 +33,4 @@ void watch_deinit(struct watch *watch);
  * mark fails the old ones stay. Returns 0, or a negative errno with what failed
  * in problem.
  */
-int watch_apply(struct watch *watch, const struct conf *conf, char *problem,
-		size_t problem_size);
+int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size);

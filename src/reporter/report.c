@@ -15,10 +15,9 @@ void report_found(struct report *report, const struct wire_found *found)
 	report->priority = LOG_CRIT;
 	report->time_us = (uint64_t)found->time_us;
 	report->found = found;
-	(void)snprintf(
-		report->text, sizeof(report->text), "%s: %s FOUND",
-		line_escape(path, sizeof(path), found->path),
-		line_escape(signature, sizeof(signature), found->signature));
+	(void)snprintf(report->text, sizeof(report->text), "%s: %s FOUND",
+		       line_escape(path, sizeof(path), found->path),
+		       line_escape(signature, sizeof(signature), found->signature));
 }
 
 void report_note(struct report *report, int priority, const char *text)

@@ -11,9 +11,9 @@
 #define REPORT_TEXT_MAX 6144
 
 struct report {
-	int priority;		    /* of syslog */
-	uint64_t time_us;	    /* since the epoch */
-	char text[REPORT_TEXT_MAX]; /* one line, escaped, without a newline */
+	int priority;			/* of syslog */
+	uint64_t time_us;		/* since the epoch */
+	char text[REPORT_TEXT_MAX];	/* one line, escaped, without a newline */
 	const struct wire_found *found; /* NULL: a note */
 };
 

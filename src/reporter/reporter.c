@@ -19,11 +19,9 @@ struct reporter {
 			     line */
 };
 
-static void reporter_write(struct reporter *reporter,
-			   const struct report *report);
+static void reporter_write(struct reporter *reporter, const struct report *report);
 
-static void reporter_note(struct reporter *reporter, int priority,
-			  const char *text)
+static void reporter_note(struct reporter *reporter, int priority, const char *text)
 {
 	struct report report;
 
@@ -31,8 +29,7 @@ static void reporter_note(struct reporter *reporter, int priority,
 	reporter_write(reporter, &report);
 }
 
-static void reporter_write_file(struct reporter *reporter,
-				const struct report *report)
+static void reporter_write_file(struct reporter *reporter, const struct report *report)
 {
 	int r = sink_file_write(reporter->file, report);
 	bool was_broken = reporter->file_broken;
@@ -40,15 +37,13 @@ static void reporter_write_file(struct reporter *reporter,
 
 	reporter->file_broken = r < 0;
 	if (r < 0 && !was_broken) {
-		(void)snprintf(text, sizeof(text),
-			       "log-file: lines are being lost: %s",
+		(void)snprintf(text, sizeof(text), "log-file: lines are being lost: %s",
 			       strerror(-r));
 		reporter_note(reporter, LOG_ERR, text);
 	}
 }
 
-static void reporter_write(struct reporter *reporter,
-			   const struct report *report)
+static void reporter_write(struct reporter *reporter, const struct report *report)
 {
 	if (reporter->conf && reporter->conf->syslog)
 		sink_system_write(report);
@@ -87,11 +82,9 @@ static int reporter_take_found(void *context, struct chan_message *message)
 	return 0;
 }
 
-static void reporter_answer(struct reporter *reporter, enum wire_type type,
-			    const char *text)
+static void reporter_answer(struct reporter *reporter, enum wire_type type, const char *text)
 {
-	struct wire_result result = {
-		.header = WIRE_INIT(type, struct wire_result)};
+	struct wire_result result = {.header = WIRE_INIT(type, struct wire_result)};
 
 	(void)snprintf(result.text, sizeof(result.text), "%s", text);
 	(void)chan_send(reporter->channel, &result.header, -1);
@@ -109,8 +102,7 @@ static int reporter_take_conf(void *context, struct chan_message *message)
 	close(message->fd);
 	if (!conf)
 		return -EPROTO;
-	if (conf->log_file &&
-	    !(file = sink_file_open(conf, problem, sizeof(problem)))) {
+	if (conf->log_file && !(file = sink_file_open(conf, problem, sizeof(problem)))) {
 		conf_free(conf);
 		reporter_answer(reporter, WIRE_FAILED, problem);
 		return 0;
@@ -130,8 +122,7 @@ static int reporter_take_peer(void *context, struct chan_message *message)
 {
 	struct reporter *reporter = context;
 
-	if (((const struct wire_peer *)(const void *)message)->role !=
-	    WIRE_PEER_GUARD) {
+	if (((const struct wire_peer *)(const void *)message)->role != WIRE_PEER_GUARD) {
 		close(message->fd);
 		return -EPROTO;
 	}
@@ -169,13 +160,11 @@ int reporter_run(int channel)
 			return 1;
 		/* The guard's first: what it said before it died belongs before
 		 * the line that it died. */
-		if (fds[0].revents &&
-		    chan_serve(reporter.guard, guard_rules, &reporter) < 0) {
+		if (fds[0].revents && chan_serve(reporter.guard, guard_rules, &reporter) < 0) {
 			close(reporter.guard);
 			reporter.guard = -1;
 		} else if (!fds[0].revents && fds[1].revents) {
-			told = chan_serve(channel, channel_rules, &reporter) ==
-			       0;
+			told = chan_serve(channel, channel_rules, &reporter) == 0;
 		}
 	}
 

@@ -21,8 +21,7 @@ void sink_system_write(const struct report *report);
 struct sink_file;
 
 /* sink_file_open() returns NULL with the reason in problem. */
-struct sink_file *sink_file_open(const struct conf *conf, char *problem,
-				 size_t problem_size);
+struct sink_file *sink_file_open(const struct conf *conf, char *problem, size_t problem_size);
 struct sink_file *sink_file_close(struct sink_file *file);
 
 /* sink_file_write() returns 0 or a negative errno; the line is lost then. */

@@ -19,9 +19,7 @@ struct sink_file {
 static int sink_file_reopen(struct sink_file *file)
 {
 	struct stat status;
-	int fd = open(file->path,
-		      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-		      0640);
+	int fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
 
 	if (fd < 0)
 		return -errno;
@@ -32,8 +30,7 @@ static int sink_file_reopen(struct sink_file *file)
 	return 0;
 }
 
-struct sink_file *sink_file_open(const struct conf *conf, char *problem,
-				 size_t problem_size)
+struct sink_file *sink_file_open(const struct conf *conf, char *problem, size_t problem_size)
 {
 	struct sink_file *file = calloc(1, sizeof(*file));
 	int r = -ENOMEM;
@@ -88,8 +85,7 @@ int sink_file_write(struct sink_file *file, const struct report *report)
 	int length;
 
 	/* The form of ctime(), which log agents parse, in every locale. */
-	(void)strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y",
-		       localtime_r(&seconds, &local));
+	(void)strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", localtime_r(&seconds, &local));
 	length = snprintf(line, sizeof(line), "%s -> %s\n", date, report->text);
 
 	if (file->size && file->size + (uint64_t)length > file->max_size)

@@ -26,7 +26,6 @@ void sink_stderr_write(const struct report *report)
 	/* A terminal that is stopped must not keep the other sinks waiting. */
 	struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-	if (!stderr_is_journal() && poll(&ready, 1, 0) == 1 &&
-	    ready.revents & POLLOUT)
+	if (!stderr_is_journal() && poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT)
 		(void)dprintf(STDERR_FILENO, "holdfast: %s\n", report->text);
 }

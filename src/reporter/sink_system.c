@@ -30,8 +30,7 @@ static bool journal_owns_dev_log(void)
 {
 	struct stat ours, theirs;
 
-	return stat("/dev/log", &ours) == 0 &&
-	       stat(JOURNAL_DEV_LOG, &theirs) == 0 &&
+	return stat("/dev/log", &ours) == 0 && stat(JOURNAL_DEV_LOG, &theirs) == 0 &&
 	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
@@ -50,8 +49,7 @@ fields_add(struct fields *fields, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(fields->texts[0]), format, args);
 	va_end(args);
-	fields->fields[fields->n++] =
-		(struct iovec){.iov_base = text, .iov_len = strlen(text)};
+	fields->fields[fields->n++] = (struct iovec){.iov_base = text, .iov_len = strlen(text)};
 }
 
 static void journal_write(const struct report *report)
@@ -62,8 +60,7 @@ static void journal_write(const struct report *report)
 
 	fields.n = 0;
 	(void)snprintf(message, sizeof(message), "MESSAGE=%s", report->text);
-	fields.fields[fields.n++] =
-		(struct iovec){.iov_base = message, .iov_len = strlen(message)};
+	fields.fields[fields.n++] = (struct iovec){.iov_base = message, .iov_len = strlen(message)};
 	fields_add(&fields, "PRIORITY=%d", report->priority);
 	fields_add(&fields, "SYSLOG_IDENTIFIER=holdfast");
 	fields_add(&fields, "SYSLOG_FACILITY=%d", sink_facility >> 3);
@@ -71,12 +68,10 @@ static void journal_write(const struct report *report)
 		fields_add(&fields, "MESSAGE_ID=%s", MESSAGE_ID_FOUND);
 		fields_add(&fields, "HOLDFAST_PATH=%s", found->path);
 		fields_add(&fields, "HOLDFAST_SIGNATURE=%s", found->signature);
-		fields_add(&fields, "HOLDFAST_ANSWER=%s",
-			   report_answer_name(found->answer));
+		fields_add(&fields, "HOLDFAST_ANSWER=%s", report_answer_name(found->answer));
 		fields_add(&fields, "HOLDFAST_OPENER_PID=%d", found->pid);
 		if (found->uid != UINT32_MAX)
-			fields_add(&fields, "HOLDFAST_OPENER_UID=%u",
-				   found->uid);
+			fields_add(&fields, "HOLDFAST_OPENER_UID=%u", found->uid);
 		fields_add(&fields, "HOLDFAST_OPENER_EXE=%s", found->exe);
 		fields_add(&fields, "HOLDFAST_OPENS=%u", found->openers);
 	}

@@ -38,13 +38,11 @@ static int child_mount_scratch(const struct child_setup *setup)
 {
 	char options[128];
 
-	(void)snprintf(options, sizeof(options),
-		       "mode=0700,uid=%u,gid=%u,size=50%%", setup->uid,
+	(void)snprintf(options, sizeof(options), "mode=0700,uid=%u,gid=%u,size=50%%", setup->uid,
 		       setup->gid);
-	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-	    mount("holdfast", setup->scratch_dir, "tmpfs",
-		  MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	    mount("holdfast", setup->scratch_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  options) < 0)
 		return -errno;
 	return 0;
 }
@@ -70,15 +68,13 @@ static void child_prepare(int channel)
 	(void)setpgid(0, 0);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(channel, ROLE_CHANNEL_FD) < 0 ||
-	    close_range(ROLE_CHANNEL_FD + 1, ~0u, 0) < 0)
+	if (dup2(channel, ROLE_CHANNEL_FD) < 0 || close_range(ROLE_CHANNEL_FD + 1, ~0u, 0) < 0)
 		_exit(126);
 	/* dup2() of a descriptor to itself keeps its close-on-exec flag. */
 	(void)fcntl(ROLE_CHANNEL_FD, F_SETFD, 0);
 }
 
-static _Noreturn void child_exec(const struct child_setup *setup,
-				 enum child_role role)
+static _Noreturn void child_exec(const struct child_setup *setup, enum child_role role)
 {
 	char path[PATH_MAX];
 	char *const argv[] = {(char *)child_name(role), (char *)"--config",
@@ -92,17 +88,14 @@ static _Noreturn void child_exec(const struct child_setup *setup,
 		r = drop_to_user(setup->uid, setup->gid);
 	}
 	if (r < 0) {
-		(void)dprintf(STDERR_FILENO,
-			      "holdfastd: cannot prepare %s: %s\n",
-			      child_name(role), strerror(-r));
+		(void)dprintf(STDERR_FILENO, "holdfastd: cannot prepare %s: %s\n", child_name(role),
+			      strerror(-r));
 		_exit(126);
 	}
 
-	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir,
-		       child_name(role));
+	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir, child_name(role));
 	(void)execv(path, argv);
-	(void)dprintf(STDERR_FILENO, "holdfastd: cannot execute %s: %s\n", path,
-		      strerror(errno));
+	(void)dprintf(STDERR_FILENO, "holdfastd: cannot execute %s: %s\n", path, strerror(errno));
 	_exit(127);
 }
 
@@ -129,8 +122,7 @@ static pid_t child_fork(int *ret_channel)
 	return pid;
 }
 
-pid_t child_start(const struct child_setup *setup, enum child_role role,
-		  int *ret_channel)
+pid_t child_start(const struct child_setup *setup, enum child_role role, int *ret_channel)
 {
 	pid_t pid = child_fork(ret_channel);
 
@@ -140,29 +132,24 @@ pid_t child_start(const struct child_setup *setup, enum child_role role,
 }
 
 /* In the loader: problems go to the supervisor as notes. */
-static void loader_report(void *context, int priority, unsigned line,
-			  const char *text)
+static void loader_report(void *context, int priority, unsigned line, const char *text)
 {
 	const struct child_setup *setup = context;
 	struct wire_note note = {
 		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
 		.priority = (uint32_t)priority,
 	};
-	int n = line ? snprintf(note.text, sizeof(note.text),
-				"%s:%u: ", setup->config_path, line)
-		     : snprintf(note.text, sizeof(note.text),
-				"%s: ", setup->config_path);
+	int n = line ? snprintf(note.text, sizeof(note.text), "%s:%u: ", setup->config_path, line)
+		     : snprintf(note.text, sizeof(note.text), "%s: ", setup->config_path);
 
 	if (n >= 0 && (size_t)n < sizeof(note.text))
-		(void)snprintf(note.text + n, sizeof(note.text) - (size_t)n,
-			       "%s", text);
+		(void)snprintf(note.text + n, sizeof(note.text) - (size_t)n, "%s", text);
 	(void)chan_send(ROLE_CHANNEL_FD, &note.header, -1);
 }
 
 static _Noreturn void loader_run(struct child_setup *setup)
 {
-	const struct wire_plain config = {
-		.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
+	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
 	struct pollfd go = {.fd = ROLE_CHANNEL_FD, .events = POLLIN};
 	struct conf *conf;
 	int snapshot = -EINVAL;
@@ -171,10 +158,7 @@ static _Noreturn void loader_run(struct child_setup *setup)
 	conf = conf_read_file(setup->config_path, loader_report, setup);
 	if (conf && conf_resolve(conf, loader_report, setup) == 0)
 		snapshot = conf_snapshot(conf);
-	_exit(snapshot >= 0 && chan_send(ROLE_CHANNEL_FD, &config.header,
-					 snapshot) == 0
-		      ? 0
-		      : 1);
+	_exit(snapshot >= 0 && chan_send(ROLE_CHANNEL_FD, &config.header, snapshot) == 0 ? 0 : 1);
 }
 
 pid_t child_load_conf(const struct child_setup *setup, int *ret_channel)

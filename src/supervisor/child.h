@@ -30,8 +30,7 @@ const char *child_name(enum child_role role);
  * in *ret_channel, or a negative errno. A program that cannot be executed exits
  * with 127.
  */
-pid_t child_start(const struct child_setup *setup, enum child_role role,
-		  int *ret_channel);
+pid_t child_start(const struct child_setup *setup, enum child_role role, int *ret_channel);
 
 /*
  * child_load_conf() forks a child that reads and resolves the configuration:

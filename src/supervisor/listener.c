@@ -10,9 +10,8 @@
 
 #define BACKLOG 64
 
-static int listener_make_directory(const char *path, mode_t mode, uid_t uid,
-				   gid_t gid, char *problem,
-				   size_t problem_size)
+static int listener_make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid,
+				   char *problem, size_t problem_size)
 {
 	int r = 0;
 
@@ -21,8 +20,7 @@ static int listener_make_directory(const char *path, mode_t mode, uid_t uid,
 	else if (errno != EEXIST)
 		r = -errno;
 	if (r < 0)
-		(void)snprintf(problem, problem_size,
-			       "cannot make the directory %s: %s", path,
+		(void)snprintf(problem, problem_size, "cannot make the directory %s: %s", path,
 			       strerror(-r));
 	return r;
 }
@@ -35,8 +33,7 @@ static int listener_remove_stale(const struct sockaddr_un *address)
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) ==
-	    0)
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
 		r = -EADDRINUSE;
 	else if (errno == ECONNREFUSED && unlink(address->sun_path) < 0)
 		r = -errno;
@@ -47,41 +44,37 @@ static int listener_remove_stale(const struct sockaddr_un *address)
 static int listener_bind(int fd, const struct sockaddr_un *address, gid_t group)
 {
 	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-	    chown(address->sun_path, 0, group) < 0 ||
-	    chmod(address->sun_path, 0660) < 0 || listen(fd, BACKLOG) < 0)
+	    chown(address->sun_path, 0, group) < 0 || chmod(address->sun_path, 0660) < 0 ||
+	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return 0;
 }
 
-static int listener_bind_control(const struct conf *conf, char *problem,
-				 size_t problem_size)
+static int listener_bind_control(const struct conf *conf, char *problem, size_t problem_size)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, r;
 
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s",
-		     conf->run_dir,
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", conf->run_dir,
 		     CONTROL_SOCKET_NAME) >= (int)sizeof(address.sun_path)) {
-		(void)snprintf(problem, problem_size,
-			       "run-dir: the path is too long for a socket");
+		(void)snprintf(problem, problem_size, "run-dir: the path is too long for a socket");
 		return -ENAMETOOLONG;
 	}
 
 	r = listener_remove_stale(&address);
 	if (r < 0) {
 		(void)snprintf(problem, problem_size,
-			       r == -EADDRINUSE
-				       ? "another holdfastd is running: it "
-					 "listens on %s (%s)"
-				       : "cannot make %s: %s",
+			       r == -EADDRINUSE ? "another holdfastd is running: it "
+						  "listens on %s (%s)"
+						: "cannot make %s: %s",
 			       address.sun_path, strerror(-r));
 		return r;
 	}
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = fd < 0 ? -errno : listener_bind(fd, &address, conf->control_gid);
 	if (r < 0) {
-		(void)snprintf(problem, problem_size, "cannot make %s: %s",
-			       address.sun_path, strerror(-r));
+		(void)snprintf(problem, problem_size, "cannot make %s: %s", address.sun_path,
+			       strerror(-r));
 		if (fd >= 0)
 			close(fd);
 		return r;
@@ -89,22 +82,20 @@ static int listener_bind_control(const struct conf *conf, char *problem,
 	return fd;
 }
 
-int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
-		  char *problem, size_t problem_size)
+int listener_open(const struct conf *conf, char *scratch, size_t scratch_size, char *problem,
+		  size_t problem_size)
 {
 	int r;
 
 	(void)snprintf(scratch, scratch_size, "%s/scratch", conf->run_dir);
-	r = listener_make_directory(conf->run_dir, 0755, 0, 0, problem,
+	r = listener_make_directory(conf->run_dir, 0755, 0, 0, problem, problem_size);
+	if (r < 0)
+		return r;
+	r = listener_make_directory(conf->state_dir, 0750, conf->uid, conf->gid, problem,
 				    problem_size);
 	if (r < 0)
 		return r;
-	r = listener_make_directory(conf->state_dir, 0750, conf->uid, conf->gid,
-				    problem, problem_size);
-	if (r < 0)
-		return r;
-	r = listener_make_directory(scratch, 0700, conf->uid, conf->gid,
-				    problem, problem_size);
+	r = listener_make_directory(scratch, 0700, conf->uid, conf->gid, problem, problem_size);
 	if (r < 0)
 		return r;
 	return listener_bind_control(conf, problem, problem_size);

@@ -10,5 +10,5 @@
  * the listening socket, or a negative errno with the reason in problem;
  * -EADDRINUSE: another holdfastd runs with this run-dir.
  */
-int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
-		  char *problem, size_t problem_size);
+int listener_open(const struct conf *conf, char *scratch, size_t scratch_size, char *problem,
+		  size_t problem_size);

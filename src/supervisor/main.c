@@ -46,15 +46,13 @@ static const int supervisor_capabilities[] = {
 /* And what the guard, whom it starts, must be able to get beside: see
  * src/guard/main.c. */
 static const int bounding_capabilities[] = {
-	CAP_SETUID,	     CAP_SETGID,     CAP_SETPCAP,
-	CAP_SYS_ADMIN,	     CAP_KILL,	     CAP_IPC_LOCK,
-	CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_LEASE,
+	CAP_SETUID,   CAP_SETGID,	   CAP_SETPCAP,	   CAP_SYS_ADMIN, CAP_KILL,
+	CAP_IPC_LOCK, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_LEASE,
 };
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
-static void main_report(void *context, int priority, unsigned line,
-			const char *text)
+static void main_report(void *context, int priority, unsigned line, const char *text)
 {
 	if (line)
 		log_line(priority, "%s:%u: %s%s", (const char *)context, line,
@@ -76,8 +74,7 @@ static void main_find_programs(char *directory, size_t size)
 	slash = strrchr(directory, '/');
 	if (slash) {
 		*slash = '\0';
-		(void)snprintf(probe, sizeof(probe), "%s/%s", directory,
-			       child_name(CHILD_GUARD));
+		(void)snprintf(probe, sizeof(probe), "%s/%s", directory, child_name(CHILD_GUARD));
 		if (access(probe, X_OK) == 0)
 			return;
 	}
@@ -90,8 +87,7 @@ static void main_raise_files(void)
 {
 	struct rlimit limit = {DESCRIPTORS, DESCRIPTORS};
 
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0 ||
-	    getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
@@ -152,18 +148,15 @@ static const char *main_parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	char program_dir[PATH_MAX], scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
-	struct child_setup setup = {.program_dir = program_dir,
-				    .scratch_dir = scratch};
+	struct child_setup setup = {.program_dir = program_dir, .scratch_dir = scratch};
 	struct conf *conf;
 	int listener, r;
 
 	log_set_name("holdfastd");
 	(void)umask(022);
 	setup.config_path = main_parse(argc, argv);
-	conf = conf_read_file(setup.config_path, main_report,
-			      (void *)setup.config_path);
-	if (!conf ||
-	    conf_resolve(conf, main_report, (void *)setup.config_path) < 0)
+	conf = conf_read_file(setup.config_path, main_report, (void *)setup.config_path);
+	if (!conf || conf_resolve(conf, main_report, (void *)setup.config_path) < 0)
 		return EXIT_BAD_CONFIG;
 	if (geteuid() != 0) {
 		log_error("must be started by root: only root can hold the "
@@ -174,8 +167,7 @@ int main(int argc, char **argv)
 	setup.uid = conf->uid;
 	setup.gid = conf->gid;
 	main_find_programs(program_dir, sizeof(program_dir));
-	listener = listener_open(conf, scratch, sizeof(scratch), problem,
-				 sizeof(problem));
+	listener = listener_open(conf, scratch, sizeof(scratch), problem, sizeof(problem));
 	if (listener < 0) {
 		log_error("%s", problem);
 		return 1;
@@ -185,9 +177,8 @@ int main(int argc, char **argv)
 	main_avoid_oom();
 	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
 		log_warning("cannot lock memory: %m");
-	r = drop_capabilities(supervisor_capabilities,
-			      N(supervisor_capabilities), bounding_capabilities,
-			      N(bounding_capabilities));
+	r = drop_capabilities(supervisor_capabilities, N(supervisor_capabilities),
+			      bounding_capabilities, N(bounding_capabilities));
 	if (r < 0) {
 		log_error("cannot give up privileges: %s", strerror(-r));
 		return 1;

@@ -16,19 +16,15 @@ void notify_init(void)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	socklen_t size;
 
-	if (!path || (*path != '/' && *path != '@') ||
-	    strlen(path) >= sizeof(address.sun_path))
+	if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(address.sun_path))
 		return;
 	memcpy(address.sun_path, path, strlen(path));
 	if (*path == '@') /* the abstract namespace */
 		address.sun_path[0] = '\0';
-	size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
-			   strlen(path));
+	size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
 
-	notify_fd =
-		socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (notify_fd >= 0 &&
-	    connect(notify_fd, (struct sockaddr *)&address, size) < 0) {
+	notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (notify_fd >= 0 && connect(notify_fd, (struct sockaddr *)&address, size) < 0) {
 		close(notify_fd);
 		notify_fd = -1;
 	}

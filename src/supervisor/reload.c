@@ -40,8 +40,7 @@ static void reload_finish(struct service *service)
 	struct reload *reload = &service->reload;
 	bool again = reload->again;
 
-	reload->loader_source =
-		sd_event_source_disable_unref(reload->loader_source);
+	reload->loader_source = sd_event_source_disable_unref(reload->loader_source);
 	if (reload->loader) {
 		close(reload->loader_channel);
 		(void)kill(reload->loader, SIGKILL);
@@ -58,22 +57,18 @@ static void reload_finish(struct service *service)
 static void reload_abort(struct service *service, const char *why)
 {
 	/* Who has the new configuration already gets the old one back. */
-	if (service->reload.step == RELOAD_REPORTER ||
-	    service->reload.step == RELOAD_GUARD)
-		service_send_conf(service->current[CHILD_REPORTER],
-				  service->snapshot);
+	if (service->reload.step == RELOAD_REPORTER || service->reload.step == RELOAD_GUARD)
+		service_send_conf(service->current[CHILD_REPORTER], service->snapshot);
 	log_error("reload refused, everything stays as it was: %s", why);
 	reload_end_engine(service->reload.engine);
 	reload_finish(service);
 }
 
-static const char *reload_frozen_key(const struct conf *old,
-				     const struct conf *new)
+static const char *reload_frozen_key(const struct conf *old, const struct conf *new)
 {
 	if (old->uid != new->uid || old->gid != new->gid)
 		return "user cannot change while the service runs: restart it";
-	if (strcmp(old->run_dir, new->run_dir) ||
-	    strcmp(old->state_dir, new->state_dir))
+	if (strcmp(old->run_dir, new->run_dir) || strcmp(old->state_dir, new->state_dir))
 		return "run-dir and state-dir cannot change while the service "
 		       "runs: restart it";
 	if (old->control_gid != new->control_gid)
@@ -112,8 +107,7 @@ void reload_loader_ended(struct service *service)
 	struct reload *reload = &service->reload;
 	const char *frozen;
 
-	reload->loader_source =
-		sd_event_source_disable_unref(reload->loader_source);
+	reload->loader_source = sd_event_source_disable_unref(reload->loader_source);
 	close(reload->loader_channel);
 	reload->loader = 0;
 	reload_trust(service, 0);
@@ -133,8 +127,7 @@ void reload_loader_ended(struct service *service)
 		reload_abort(service, "no engine can be started");
 }
 
-static int reload_on_loader(sd_event_source *source, int fd, uint32_t revents,
-			    void *userdata)
+static int reload_on_loader(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct service *service = userdata;
 	int r = chan_serve(fd, loader_rules, service);
@@ -146,22 +139,20 @@ static int reload_on_loader(sd_event_source *source, int fd, uint32_t revents,
 
 void reload_begin(struct service *service)
 {
-	const struct wire_plain go = {
-		.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	const struct wire_plain go = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
 	const struct child *guard = service->current[CHILD_GUARD];
 	struct reload *reload = &service->reload;
 	pid_t pid;
 
-	if (reload->step != RELOAD_NONE || !service->protecting || !guard ||
-	    !guard->ready) {
+	if (reload->step != RELOAD_NONE || !service->protecting || !guard || !guard->ready) {
 		reload->again = true;
 		return;
 	}
 
 	pid = child_load_conf(service->setup, &reload->loader_channel);
-	if (pid < 0 || sd_event_add_io(service->event, &reload->loader_source,
-				       reload->loader_channel, EPOLLIN,
-				       reload_on_loader, service) < 0) {
+	if (pid < 0 ||
+	    sd_event_add_io(service->event, &reload->loader_source, reload->loader_channel, EPOLLIN,
+			    reload_on_loader, service) < 0) {
 		log_error("reload failed, everything stays as it was: %m");
 		return;
 	}
@@ -203,40 +194,32 @@ bool reload_child_ready(struct service *service, struct child *child)
 
 	if (reload->step == RELOAD_ENGINE && child == reload->engine) {
 		if (child->test_only && engine && !engine->test_only) {
-			reload_abort(service,
-				     "the directory of signatures is empty");
+			reload_abort(service, "the directory of signatures is empty");
 			return true;
 		}
 		reload->step = RELOAD_REPORTER;
-		service_send_conf(service->current[CHILD_REPORTER],
-				  reload->snapshot);
+		service_send_conf(service->current[CHILD_REPORTER], reload->snapshot);
 		return true;
 	}
-	if (reload->step == RELOAD_REPORTER &&
-	    child == service->current[CHILD_REPORTER]) {
+	if (reload->step == RELOAD_REPORTER && child == service->current[CHILD_REPORTER]) {
 		reload->step = RELOAD_GUARD;
-		service_send_conf(service->current[CHILD_GUARD],
-				  reload->snapshot);
+		service_send_conf(service->current[CHILD_GUARD], reload->snapshot);
 		return true;
 	}
-	if (reload->step == RELOAD_GUARD &&
-	    child == service->current[CHILD_GUARD]) {
+	if (reload->step == RELOAD_GUARD && child == service->current[CHILD_GUARD]) {
 		reload_commit(service);
 		return true;
 	}
 	return false;
 }
 
-bool reload_child_failed(struct service *service, struct child *child,
-			 const char *why)
+bool reload_child_failed(struct service *service, struct child *child, const char *why)
 {
 	struct reload *reload = &service->reload;
 	bool concerns =
 		(reload->step == RELOAD_ENGINE && child == reload->engine) ||
-		(reload->step == RELOAD_REPORTER &&
-		 child == service->current[CHILD_REPORTER]) ||
-		(reload->step == RELOAD_GUARD &&
-		 child == service->current[CHILD_GUARD]);
+		(reload->step == RELOAD_REPORTER && child == service->current[CHILD_REPORTER]) ||
+		(reload->step == RELOAD_GUARD && child == service->current[CHILD_GUARD]);
 
 	if (concerns)
 		reload_abort(service, why);

@@ -29,8 +29,7 @@ void service_send(struct child *child, const struct wire_header *message)
 		(void)chan_send(child->channel, message, -1);
 }
 
-static void service_send_fd(struct child *child,
-			    const struct wire_header *message, int fd)
+static void service_send_fd(struct child *child, const struct wire_header *message, int fd)
 {
 	if (child && child->channel >= 0)
 		(void)chan_send(child->channel, message, fd);
@@ -38,8 +37,7 @@ static void service_send_fd(struct child *child,
 
 void service_send_conf(struct child *child, int snapshot)
 {
-	const struct wire_plain config = {
-		.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
+	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
 
 	service_send_fd(child, &config.header, snapshot);
 }
@@ -54,20 +52,18 @@ void service_send_history(struct service *service)
  */
 
 /* Gives each of two children one end of a new socket. */
-static void service_connect(struct child *a, enum wire_peer_role role_of_a,
-			    struct child *b, enum wire_peer_role role_of_b)
+static void service_connect(struct child *a, enum wire_peer_role role_of_a, struct child *b,
+			    enum wire_peer_role role_of_b)
 {
-	struct wire_peer to_a = {.header =
-					 WIRE_INIT(WIRE_PEER, struct wire_peer),
+	struct wire_peer to_a = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				 .role = role_of_b};
-	struct wire_peer to_b = {.header =
-					 WIRE_INIT(WIRE_PEER, struct wire_peer),
+	struct wire_peer to_b = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				 .role = role_of_a};
 	int ends[2], r = chan_pair(ends);
 
 	if (r < 0) {
-		log_error("cannot connect %s and %s: %s", child_name(a->role),
-			  child_name(b->role), strerror(-r));
+		log_error("cannot connect %s and %s: %s", child_name(a->role), child_name(b->role),
+			  strerror(-r));
 		return;
 	}
 	service_send_fd(a, &to_a.header, ends[0]);
@@ -78,10 +74,8 @@ static void service_connect(struct child *a, enum wire_peer_role role_of_a,
 
 void service_introduce(struct service *service, enum child_role role)
 {
-	struct child *guard = service->current[CHILD_GUARD],
-		     *child = service->current[role];
-	const enum wire_peer_role as =
-		role == CHILD_ENGINE ? WIRE_PEER_ENGINE : WIRE_PEER_REPORTER;
+	struct child *guard = service->current[CHILD_GUARD], *child = service->current[role];
+	const enum wire_peer_role as = role == CHILD_ENGINE ? WIRE_PEER_ENGINE : WIRE_PEER_REPORTER;
 
 	if (guard && child && child->ready)
 		service_connect(guard, WIRE_PEER_GUARD, child, as);
@@ -96,8 +90,7 @@ static void service_equip_guard(struct service *service)
 
 	service_send_history(service);
 	service_introduce(service, CHILD_REPORTER);
-	service_send_fd(service->current[CHILD_GUARD], &control.header,
-			service->listener);
+	service_send_fd(service->current[CHILD_GUARD], &control.header, service->listener);
 	service_introduce(service, CHILD_ENGINE);
 }
 
@@ -105,8 +98,7 @@ static void service_equip_guard(struct service *service)
  * ------------------------------------------------------------------------------------
  */
 
-struct child *service_spawn(struct service *service, enum child_role role,
-			    int snapshot)
+struct child *service_spawn(struct service *service, enum child_role role, int snapshot)
 {
 	struct child *child = calloc(1, sizeof(*child));
 	pid_t pid = -ENOMEM;
@@ -122,35 +114,31 @@ struct child *service_spawn(struct service *service, enum child_role role,
 		pid = child_start(service->setup, role, &child->channel);
 	}
 	if (pid < 0) {
-		log_error("cannot start %s: %s", child_name(role),
-			  strerror(-pid));
+		log_error("cannot start %s: %s", child_name(role), strerror(-pid));
 		free(child);
 		return NULL;
 	}
 
 	child->pid = pid;
 	DL_APPEND(service->children, child);
-	r = sd_event_add_io(service->event, &child->source, child->channel,
-			    EPOLLIN, service_child_on_message, child);
+	r = sd_event_add_io(service->event, &child->source, child->channel, EPOLLIN,
+			    service_child_on_message, child);
 	if (r < 0) /* it ends with its channel, and is started again then */
 		close(child->channel);
 	service_send_conf(child, snapshot);
 	return child;
 }
 
-static int service_on_restart_timer(sd_event_source *source, uint64_t usec,
-				    void *userdata)
+static int service_on_restart_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct restart *restart = userdata;
 
-	if (!restart->service->stopping &&
-	    !restart->service->current[restart->role])
+	if (!restart->service->stopping && !restart->service->current[restart->role])
 		service_spawn_current(restart->service, restart->role);
 	return 0;
 }
 
-static void service_spawn_later(struct service *service, enum child_role role,
-				unsigned seconds)
+static void service_spawn_later(struct service *service, enum child_role role, unsigned seconds)
 {
 	struct restart *restart = &service->restarts[role];
 	uint64_t when = clock_monotonic_us() + seconds * CLOCK_US_PER_SEC;
@@ -161,15 +149,13 @@ static void service_spawn_later(struct service *service, enum child_role role,
 		.timer = sd_event_source_disable_unref(restart->timer),
 		.failures = restart->failures,
 	};
-	(void)sd_event_add_time(service->event, &restart->timer,
-				CLOCK_MONOTONIC, when, 0,
+	(void)sd_event_add_time(service->event, &restart->timer, CLOCK_MONOTONIC, when, 0,
 				service_on_restart_timer, restart);
 }
 
 void service_spawn_current(struct service *service, enum child_role role)
 {
-	service->current[role] =
-		service_spawn(service, role, service->snapshot);
+	service->current[role] = service_spawn(service, role, service->snapshot);
 	if (!service->current[role])
 		service_spawn_later(service, role, 1);
 	else if (role == CHILD_GUARD)
@@ -177,20 +163,16 @@ void service_spawn_current(struct service *service, enum child_role role)
 }
 
 /* Seconds to wait before the next start. */
-static unsigned service_restart_delay(struct restart *restart,
-				      const struct child *child)
+static unsigned service_restart_delay(struct restart *restart, const struct child *child)
 {
 	unsigned excess;
 
-	if (!*child->failure &&
-	    clock_monotonic_us() - child->started_us > FAILS_FAST_US)
+	if (!*child->failure && clock_monotonic_us() - child->started_us > FAILS_FAST_US)
 		restart->failures = 0;
 	restart->failures++;
 	if (restart->failures <= FAILURES_FREE && !*child->failure)
 		return 0;
-	excess = restart->failures > FAILURES_FREE
-			 ? restart->failures - FAILURES_FREE
-			 : 1;
+	excess = restart->failures > FAILURES_FREE ? restart->failures - FAILURES_FREE : 1;
 	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
 }
 
@@ -212,12 +194,10 @@ static void service_log_end(const struct child *child, int status)
 	if (*child->failure)
 		return; /* it said why, and that was logged */
 	if (WIFSIGNALED(status))
-		log_error("%s (pid %d) was ended by %s",
-			  child_name(child->role), child->pid,
+		log_error("%s (pid %d) was ended by %s", child_name(child->role), child->pid,
 			  strsignal(WTERMSIG(status)));
 	else
-		log_error("%s (pid %d) ended with status %d",
-			  child_name(child->role), child->pid,
+		log_error("%s (pid %d) ended with status %d", child_name(child->role), child->pid,
 			  WEXITSTATUS(status));
 }
 
@@ -239,16 +219,13 @@ static void service_lost_guard(struct service *service)
 			(void)kill(-child->pid, SIGKILL);
 }
 
-static void service_lost_engine(struct service *service,
-				const struct child *child, unsigned delay)
+static void service_lost_engine(struct service *service, const struct child *child, unsigned delay)
 {
-	const struct wire_plain down = {
-		.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
+	const struct wire_plain down = {.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
 
 	service->history.engine_restarts++;
 	/* Its workers serve the guard until another engine takes over. */
-	service->orphans[service->n_orphans++ % SERVICE_ORPHANS_MAX] =
-		child->pid;
+	service->orphans[service->n_orphans++ % SERVICE_ORPHANS_MAX] = child->pid;
 	if (delay)
 		service_send(service->current[CHILD_GUARD], &down.header);
 }
@@ -278,8 +255,7 @@ static void service_restart(struct service *service, const struct child *child)
 		service_spawn_current(service, role);
 		return;
 	}
-	log_error("%s keeps failing: the next start is in %u s",
-		  child_name(role), delay);
+	log_error("%s keeps failing: the next start is in %u s", child_name(role), delay);
 	service_spawn_later(service, role, delay);
 }
 

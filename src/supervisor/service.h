@@ -84,8 +84,7 @@ struct service {
 
 /* service_spawn() starts a program and sends it the configuration in snapshot.
  * NULL on failure, logged. */
-struct child *service_spawn(struct service *service, enum child_role role,
-			    int snapshot);
+struct child *service_spawn(struct service *service, enum child_role role, int snapshot);
 
 /* service_spawn_current() starts the program of a role that has none; it will
  * be tried again later when that fails. */
@@ -110,8 +109,7 @@ void service_bury(struct child *child, int status);
 void service_send_history(struct service *service);
 
 /* service_child_on_message() is the supervisor's; see supervisor.c. */
-int service_child_on_message(sd_event_source *source, int fd, uint32_t revents,
-			     void *userdata);
+int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
 /* service_end() closes the channels of a role's children, whereupon they end.
  * Returns how many there are. */
@@ -130,8 +128,7 @@ void reload_begin(struct service *service);
  * it on. The first two return false when the child's word does not concern the
  * reload. */
 bool reload_child_ready(struct service *service, struct child *child);
-bool reload_child_failed(struct service *service, struct child *child,
-			 const char *why);
+bool reload_child_failed(struct service *service, struct child *child, const char *why);
 void reload_loader_ended(struct service *service);
 
 /* reload_child_lost() gives up when a child that the reload needs has ended. */

@@ -45,8 +45,7 @@ static void supervisor_reporter_ready(struct child *reporter)
 {
 	struct service *service = reporter->service;
 
-	outbox_connect(service->outbox,
-		       fcntl(reporter->channel, F_DUPFD_CLOEXEC, 0));
+	outbox_connect(service->outbox, fcntl(reporter->channel, F_DUPFD_CLOEXEC, 0));
 	log_set_sink(supervisor_log, service->outbox);
 	(void)outbox_flush(service->outbox);
 	if (service->protecting)
@@ -65,8 +64,7 @@ static void supervisor_engine_ready(struct child *engine)
 			  "will be found; put "
 			  "signature "
 			  "files into %s and reload",
-			  conf_signatures_dir(service->conf, directory,
-					      sizeof(directory)));
+			  conf_signatures_dir(service->conf, directory, sizeof(directory)));
 	if (service->current[CHILD_GUARD] || service->protecting)
 		service_introduce(service, CHILD_ENGINE);
 	else
@@ -83,18 +81,15 @@ static void supervisor_guard_ready(struct service *service)
 		service->guard_lost_us = 0;
 		log_error("a new guard is protecting again: there was no "
 			  "protection for %llu ms",
-			  (unsigned long long)(service->history.last_gap_us /
-					       CLOCK_US_PER_MS));
+			  (unsigned long long)(service->history.last_gap_us / CLOCK_US_PER_MS));
 		service_send_history(service);
 	} else {
 		log_notice("%s: %zu include path(s), %u signature(s)",
-			   service->conf->mode == CONTROL_MODE_BLOCK
-				   ? "protecting"
+			   service->conf->mode == CONTROL_MODE_BLOCK ? "protecting"
 			   : service->conf->mode == CONTROL_MODE_NOTIFY
 				   ? "watching without blocking"
 				   : "on-access is off",
-			   service->conf->include.n_entries,
-			   engine ? engine->signatures : 0);
+			   service->conf->include.n_entries, engine ? engine->signatures : 0);
 	}
 	service->protecting = true;
 	service->unanswered = 0;
@@ -115,8 +110,7 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	child->ready = true;
 	child->signatures = result->signatures;
 	child->test_only = result->test_only;
-	if (reload_child_ready(service, child) || was_ready ||
-	    service->stopping)
+	if (reload_child_ready(service, child) || was_ready || service->stopping)
 		return 0;
 
 	switch (child->role) {
@@ -176,15 +170,13 @@ static int supervisor_take_note(void *context, struct chan_message *message)
 
 static const struct chan_rule child_rules[] = {
 	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
-	{WIRE_FAILED, sizeof(struct wire_result), false,
-	 supervisor_take_failed},
+	{WIRE_FAILED, sizeof(struct wire_result), false, supervisor_take_failed},
 	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
 	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
 	{0},
 };
 
-int service_child_on_message(sd_event_source *source, int fd, uint32_t revents,
-			     void *userdata)
+int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct child *child = userdata;
 	int r = chan_serve(fd, child_rules, child);
@@ -227,24 +219,21 @@ static void supervisor_reap(struct service *service)
 			}
 }
 
-static int supervisor_on_sigchld(sd_event_source *source,
-				 const struct signalfd_siginfo *info,
+static int supervisor_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *info,
 				 void *userdata)
 {
 	supervisor_reap(userdata);
 	return 0;
 }
 
-static int supervisor_on_sighup(sd_event_source *source,
-				const struct signalfd_siginfo *info,
+static int supervisor_on_sighup(sd_event_source *source, const struct signalfd_siginfo *info,
 				void *userdata)
 {
 	reload_begin(userdata);
 	return 0;
 }
 
-static int supervisor_on_sigterm(sd_event_source *source,
-				 const struct signalfd_siginfo *info,
+static int supervisor_on_sigterm(sd_event_source *source, const struct signalfd_siginfo *info,
 				 void *userdata)
 {
 	struct service *service = userdata;
@@ -254,11 +243,9 @@ static int supervisor_on_sigterm(sd_event_source *source,
 	return sd_event_exit(service->event, 0);
 }
 
-static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec,
-				   void *userdata)
+static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	const struct wire_plain ping = {
-		.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
 	struct service *service = userdata;
 	struct child *guard = service->current[CHILD_GUARD];
 
@@ -271,8 +258,7 @@ static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec,
 		}
 		service_send(guard, &ping.header);
 	}
-	(void)sd_event_source_set_time(source,
-				       clock_monotonic_us() + HEARTBEAT_US);
+	(void)sd_event_source_set_time(source, clock_monotonic_us() + HEARTBEAT_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -307,15 +293,14 @@ static int supervisor_init(struct service *service)
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		(void)sigaddset(&mask, signals[i].signal);
 		(void)sigprocmask(SIG_BLOCK, &mask, NULL);
-		r = sd_event_add_signal(service->event, NULL, signals[i].signal,
-					signals[i].handler, service);
+		r = sd_event_add_signal(service->event, NULL, signals[i].signal, signals[i].handler,
+					service);
 		if (r < 0)
 			return r;
 	}
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	return sd_event_add_time(service->event, NULL, CLOCK_MONOTONIC, 0,
-				 HEARTBEAT_US / 10, supervisor_on_heartbeat,
-				 service);
+	return sd_event_add_time(service->event, NULL, CLOCK_MONOTONIC, 0, HEARTBEAT_US / 10,
+				 supervisor_on_heartbeat, service);
 }
 
 /* Waits until no child of a role is left, and kills what is left at the
@@ -353,8 +338,7 @@ static void supervisor_stop(struct service *service)
 	supervisor_await_end(service, CHILD_REPORTER);
 }
 
-int supervisor_run(struct conf *conf, const struct child_setup *setup,
-		   int listener)
+int supervisor_run(struct conf *conf, const struct child_setup *setup, int listener)
 {
 	struct service service = {
 		.setup = setup,
@@ -363,10 +347,8 @@ int supervisor_run(struct conf *conf, const struct child_setup *setup,
 		.reload.snapshot = -1,
 		.history =
 			{
-				.header = WIRE_INIT(WIRE_HISTORY,
-						    struct wire_history),
-				.started_at = (int64_t)(clock_wall_us() /
-							CLOCK_US_PER_SEC),
+				.header = WIRE_INIT(WIRE_HISTORY, struct wire_history),
+				.started_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC),
 			},
 	};
 	int r = supervisor_init(&service);

@@ -15,5 +15,4 @@
  * the supervisor's. listener is the control socket. Returns the exit status: 0
  * after a stop that was asked for, 1 when the service could not be started.
  */
-int supervisor_run(struct conf *conf, const struct child_setup *setup,
-		   int listener);
+int supervisor_run(struct conf *conf, const struct child_setup *setup, int listener);
