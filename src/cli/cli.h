@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/* cli: what the verbs have in common. Each verb is a file of its own; main.c has the table. */
+#include "../common/conf.h"
+
+#include <stdio.h>
+
+/* Exit codes of all verbs, where a verb does not say otherwise. */
+#define CLI_OK	  0
+#define CLI_NO	  1 /* the answer is no */
+#define CLI_ERROR 2 /* there is no answer */
+
+struct cli {
+	const char *config; /* path of the configuration */
+	bool json;	    /* for programs instead of people */
+};
+
+/* The verbs. They get what stands behind the verb and return the exit code. */
+int verb_status(const struct cli *cli, int argc, char **argv);
+int verb_explain(const struct cli *cli, int argc, char **argv);
+int verb_check_config(const struct cli *cli, int argc, char **argv);
+int verb_verify(const struct cli *cli, int argc, char **argv);
+
+/* cli_error() prints a line on standard error and returns CLI_ERROR. */
+int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* cli_read_conf() reads and resolves the configuration; problems go to standard error, then NULL.
+ */
+struct conf *cli_read_conf(const struct cli *cli);
+
+/* cli_style() returns the terminal sequence that begins a style, or ends it, or "" where standard
+ * output is no terminal or NO_COLOR is set. */
+enum cli_style { CLI_PLAIN, CLI_BOLD, CLI_GOOD, CLI_BAD };
+const char *cli_style(enum cli_style style);

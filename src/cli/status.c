@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* holdfast status: what is protected, what happened, and what needs attention. */
+#include "cli.h"
+#include "client.h"
+
+#include "../common/clock.h"
+#include "../common/line.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Exit codes, for monitoring. */
+enum { STATUS_FINE, STATUS_WARNING, STATUS_NOT_PROTECTING };
+
+#define WARNINGS_MAX 8
+
+struct warning {
+	int severity; /* an exit code */
+	char text[512];
+};
+
+struct status {
+	struct control_status_reply reply;
+	struct control_include_reply *includes; /* reply.includes of them */
+	struct warning warnings[WARNINGS_MAX];
+	unsigned n_warnings;
+	int severity; /* of the worst warning */
+};
+
+static const char *const mode_names[] = {
+	[CONTROL_MODE_BLOCK] = "block",
+	[CONTROL_MODE_NOTIFY] = "notify",
+	[CONTROL_MODE_OFF] = "off",
+};
+
+/* --- asking ---------------------------------------------------------------------------------- */
+
+static int status_ask_includes(int fd, struct status *status)
+{
+	int r = 0;
+
+	status->includes = calloc(status->reply.includes + 1, sizeof(*status->includes));
+	if (!status->includes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < status->reply.includes && r == 0; i++) {
+		const struct control_include_request request = {
+			.header = WIRE_INIT(WIRE_CONTROL_INCLUDE, struct control_include_request),
+			.index = i,
+		};
+
+		r = client_ask(fd, &request.header, WIRE_CONTROL_INCLUDE_REPLY,
+			       &status->includes[i], sizeof(status->includes[i]));
+	}
+	return r;
+}
+
+static int status_ask(const char *run_dir, struct status *status)
+{
+	const struct wire_plain request = {
+		.header = WIRE_INIT(WIRE_CONTROL_STATUS, struct wire_plain),
+	};
+	int fd = client_connect(run_dir), r;
+
+	if (fd < 0)
+		return fd;
+	r = client_ask(fd, &request.header, WIRE_CONTROL_STATUS_REPLY, &status->reply,
+		       sizeof(status->reply));
+	if (r == 0)
+		r = status_ask_includes(fd, status);
+	close(fd);
+	return r;
+}
+
+/* --- judging --------------------------------------------------------------------------------- */
+
+static void __attribute__((format(printf, 3, 4)))
+status_warn(struct status *status, int severity, const char *format, ...)
+{
+	struct warning *warning = &status->warnings[status->n_warnings];
+	va_list args;
+
+	if (status->n_warnings >= WARNINGS_MAX)
+		return;
+	status->n_warnings++;
+	warning->severity = severity;
+	if (severity > status->severity)
+		status->severity = severity;
+	va_start(args, format);
+	(void)vsnprintf(warning->text, sizeof(warning->text), format, args);
+	va_end(args);
+}
+
+static uint64_t status_unverified(const struct control_counters *counters)
+{
+	return counters->verdicts[VERDICT_INCOMPLETE] + counters->verdicts[VERDICT_FAILED] +
+	       counters->timeouts + counters->not_scanned;
+}
+
+static void status_judge(struct status *status)
+{
+	const struct control_status_reply *reply = &status->reply;
+	unsigned unwatched = 0;
+
+	for (uint32_t i = 0; i < reply->includes; i++)
+		unwatched += !status->includes[i].watched;
+	if (reply->mode == CONTROL_MODE_OFF)
+		status_warn(status, STATUS_NOT_PROTECTING, "mode = off: no open is looked at");
+	else if (unwatched)
+		status_warn(status, STATUS_NOT_PROTECTING,
+			    "%u include path(s) are not watched: the log says why", unwatched);
+	if (reply->engine_down)
+		status_warn(status, STATUS_NOT_PROTECTING,
+			    "no engine can be started: opens are answered by on-failure; the log "
+			    "says why");
+	if (reply->mode == CONTROL_MODE_NOTIFY)
+		status_warn(status, STATUS_WARNING,
+			    "mode = notify: malware is reported, not blocked");
+	if (reply->engine.test_only)
+		status_warn(
+			status, STATUS_WARNING,
+			"ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found. Put "
+			"signature files into the directory of signatures and reload");
+	if (reply->counters.overflows)
+		status_warn(status, STATUS_WARNING,
+			    "the kernel's queue overflowed %" PRIu64
+			    " time(s): opens went unverified",
+			    reply->counters.overflows);
+	if (status_unverified(&reply->counters))
+		status_warn(status, STATUS_WARNING,
+			    "%" PRIu64
+			    " open(s) or scans ended without a verdict: the log names the files",
+			    status_unverified(&reply->counters));
+	if (reply->counters.alerts_dropped)
+		status_warn(status, STATUS_WARNING, "%" PRIu64 " line(s) for the log were lost",
+			    reply->counters.alerts_dropped);
+}
+
+/* --- for people ------------------------------------------------------------------------------ */
+
+static const char *format_time(int64_t seconds, char *buffer, size_t size)
+{
+	time_t time = (time_t)seconds;
+	struct tm local;
+
+	(void)strftime(buffer, size, "%Y-%m-%d %H:%M:%S", localtime_r(&time, &local));
+	return buffer;
+}
+
+/* The two largest units: "3 d 4 h". */
+static const char *format_age(int64_t seconds, char *buffer, size_t size)
+{
+	int64_t age = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC) - seconds;
+
+	if (age < 0)
+		age = 0;
+	if (age >= 86400)
+		(void)snprintf(buffer, size, "%" PRId64 " d %" PRId64 " h", age / 86400,
+			       age % 86400 / 3600);
+	else if (age >= 3600)
+		(void)snprintf(buffer, size, "%" PRId64 " h %" PRId64 " min", age / 3600,
+			       age % 3600 / 60);
+	else if (age >= 60)
+		(void)snprintf(buffer, size, "%" PRId64 " min", age / 60);
+	else
+		(void)snprintf(buffer, size, "%" PRId64 " s", age);
+	return buffer;
+}
+
+static void print_headline(const struct status *status)
+{
+	const struct control_status_reply *reply = &status->reply;
+	char since[32], age[32];
+
+	(void)printf("%s%s%s since %s (%s)\n\n",
+		     cli_style(status->severity == STATUS_NOT_PROTECTING ? CLI_BAD : CLI_GOOD),
+		     status->severity == STATUS_NOT_PROTECTING ? "NOT PROTECTING"
+		     : reply->mode == CONTROL_MODE_NOTIFY      ? "watching"
+							       : "protecting",
+		     cli_style(CLI_PLAIN),
+		     format_time(reply->guard_started_at, since, sizeof(since)),
+		     format_age(reply->guard_started_at, age, sizeof(age)));
+}
+
+static void print_includes(const struct status *status)
+{
+	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
+
+	for (uint32_t i = 0; i < status->reply.includes; i++) {
+		const struct control_include_reply *include = &status->includes[i];
+
+		line_escape(path, sizeof(path), include->path);
+		if (include->watched)
+			(void)printf("  %-11s %-32s %s, %s mark\n", i ? "" : "watched", path,
+				     include->filesystem, include->mark);
+		else
+			(void)printf("  %-11s %-32s not watched\n", i ? "" : "watched", path);
+	}
+}
+
+static void print_counters(const struct control_status_reply *reply)
+{
+	const struct control_counters *n = &reply->counters;
+
+	(void)printf("  opens       %" PRIu64 " asked about: %" PRIu64 " out of scope, %" PRIu64
+		     " excluded, %" PRIu64 " denied, %u held now\n",
+		     n->opens, n->out_of_scope, n->excluded, n->denied, reply->held);
+	(void)printf("  verdicts    %" PRIu64 " clean, %" PRIu64 " infected, %" PRIu64
+		     " incomplete, %" PRIu64 " failed; %" PRIu64 " opens timed out\n",
+		     n->verdicts[VERDICT_CLEAN], n->verdicts[VERDICT_INFECTED],
+		     n->verdicts[VERDICT_INCOMPLETE], n->verdicts[VERDICT_FAILED], n->timeouts);
+	(void)printf("  kernel      %" PRIu64 " clean files marked, %" PRIu64
+		     " marks dropped after a write\n",
+		     n->marks, n->drops);
+}
+
+static void print_processes(const struct control_status_reply *reply)
+{
+	const struct wire_history *history = &reply->history;
+	char when[32], age[32];
+
+	(void)printf("  signatures  %u, loaded %s (%s ago)\n", reply->engine.signatures,
+		     format_time(reply->engine.loaded_at, when, sizeof(when)),
+		     format_age(reply->engine.loaded_at, age, sizeof(age)));
+	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost\n", reply->workers_alive,
+		     reply->workers_busy, reply->counters.workers_lost);
+	(void)printf("  restarts    guard %u, engine %u, reporter %u since %s\n",
+		     history->guard_restarts, history->engine_restarts, history->reporter_restarts,
+		     format_time(history->started_at, when, sizeof(when)));
+	if (history->last_gap_us)
+		(void)printf("  last gap    %" PRIu64
+			     " ms without protection, when a guard was lost\n",
+			     history->last_gap_us / CLOCK_US_PER_MS);
+}
+
+static void status_print(const struct status *status)
+{
+	const struct control_status_reply *reply = &status->reply;
+
+	print_headline(status);
+	print_includes(status);
+	(void)printf("  mode        %s\n", mode_names[reply->mode]);
+	print_processes(reply);
+	print_counters(reply);
+	for (unsigned i = 0; i < status->n_warnings; i++)
+		(void)printf("%s%s!%s %s\n", i ? "" : "\n", cli_style(CLI_BAD),
+			     cli_style(CLI_PLAIN), status->warnings[i].text);
+}
+
+/* --- for programs ---------------------------------------------------------------------------- */
+
+static json_t *json_includes(const struct status *status)
+{
+	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < status->reply.includes; i++) {
+		const struct control_include_reply *include = &status->includes[i];
+
+		line_escape(path, sizeof(path), include->path);
+		(void)json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:s}", "path", path,
+							    "watched", (int)include->watched,
+							    "filesystem", include->filesystem,
+							    "mark", include->mark));
+	}
+	return list;
+}
+
+static json_t *json_counters(const struct control_counters *n)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counters[] = {
+		{"opens", n->opens},
+		{"out_of_scope", n->out_of_scope},
+		{"excluded", n->excluded},
+		{"joined", n->joined},
+		{"denied", n->denied},
+		{"timeouts", n->timeouts},
+		{"rescans", n->rescans},
+		{"marks", n->marks},
+		{"drops", n->drops},
+		{"workers_lost", n->workers_lost},
+		{"not_scanned", n->not_scanned},
+		{"alerts_dropped", n->alerts_dropped},
+		{"overflows", n->overflows},
+	};
+	json_t *object = json_object(), *verdicts = json_object();
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
+		(void)json_object_set_new(object, counters[i].name,
+					  json_integer((json_int_t)counters[i].value));
+	for (int verdict = 0; verdict < VERDICT_COUNT; verdict++)
+		(void)json_object_set_new(verdicts, verdict_name((enum verdict)verdict),
+					  json_integer((json_int_t)n->verdicts[verdict]));
+	(void)json_object_set_new(object, "verdicts", verdicts);
+	return object;
+}
+
+static json_t *json_warnings(const struct status *status)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < status->n_warnings; i++)
+		(void)json_array_append_new(list, json_string(status->warnings[i].text));
+	return list;
+}
+
+static void status_print_json(const struct status *status)
+{
+	const struct control_status_reply *reply = &status->reply;
+	const struct wire_history *history = &reply->history;
+	json_t *answer = json_pack(
+		"{s:b, s:i, s:s, s:I, s:I, s:i, s:i, s:b}", "protecting",
+		status->severity < STATUS_NOT_PROTECTING, "exit_code", status->severity, "mode",
+		mode_names[reply->mode], "service_started", (json_int_t)history->started_at,
+		"guard_started", (json_int_t)reply->guard_started_at, "held", (int)reply->held,
+		"requests", (int)reply->requests, "engine_down", (int)reply->engine_down);
+
+	(void)json_object_set_new(answer, "warnings", json_warnings(status));
+	(void)json_object_set_new(answer, "includes", json_includes(status));
+	(void)json_object_set_new(answer, "signatures",
+				  json_pack("{s:i, s:b, s:I}", "count",
+					    (int)reply->engine.signatures, "test_only",
+					    (int)reply->engine.test_only, "loaded",
+					    (json_int_t)reply->engine.loaded_at));
+	(void)json_object_set_new(answer, "workers",
+				  json_pack("{s:i, s:i}", "alive", (int)reply->workers_alive,
+					    "busy", (int)reply->workers_busy));
+	(void)json_object_set_new(answer, "restarts",
+				  json_pack("{s:i, s:i, s:i, s:I}", "guard",
+					    (int)history->guard_restarts, "engine",
+					    (int)history->engine_restarts, "reporter",
+					    (int)history->reporter_restarts, "last_gap_us",
+					    (json_int_t)history->last_gap_us));
+	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+	json_decref(answer);
+}
+
+static int status_unreachable(const struct cli *cli, const char *run_dir, int error)
+{
+	const char *reason = error == -ENOENT || error == -ECONNREFUSED ? "holdfastd is not running"
+			     : error == -EACCES	   ? "only root and control-group may ask"
+			     : error == -ETIMEDOUT ? "the guard does not answer"
+						   : strerror(-error);
+
+	if (cli->json) {
+		json_t *answer = json_pack("{s:b, s:s, s:i}", "protecting", 0, "error", reason,
+					   "exit_code", STATUS_NOT_PROTECTING);
+
+		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+		(void)putchar('\n');
+		json_decref(answer);
+	} else {
+		(void)printf("%s%s%s: %s (%s/%s)\n", cli_style(CLI_BAD),
+			     error == -EACCES ? "unknown" : "NOT PROTECTING", cli_style(CLI_PLAIN),
+			     reason, run_dir, CONTROL_SOCKET_NAME);
+	}
+	return STATUS_NOT_PROTECTING;
+}
+
+static void ignore_problem(void *context, int priority, unsigned line, const char *text)
+{
+}
+
+int verb_status(const struct cli *cli, int argc, char **argv)
+{
+	/* All that is needed of the configuration is where the socket is; one that is being edited
+	 * will do, and so will the default. */
+	struct conf *conf = conf_read_file(cli->config, ignore_problem, NULL);
+	struct status status = {0};
+	int r;
+
+	if (!conf)
+		conf = conf_new();
+	if (!conf)
+		return cli_error("out of memory");
+	r = status_ask(conf->run_dir, &status);
+	if (r < 0) {
+		status.severity = status_unreachable(cli, conf->run_dir, r);
+	} else {
+		status_judge(&status);
+		if (cli->json)
+			status_print_json(&status);
+		else
+			status_print(&status);
+	}
+	free(status.includes);
+	conf_free(conf);
+	return status.severity;
+}
