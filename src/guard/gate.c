@@ -219,6 +219,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 			break;
 		}
 	}
+	gate_read_on(gate);
 	return 0;
 }
 

@@ -74,13 +74,17 @@ static void child_prepare(int channel)
 	(void)fcntl(ROLE_CHANNEL_FD, F_SETFD, 0);
 }
 
+/* The program is found with our privileges and executed with its own: its user need not be able to
+ * reach the directory it is in, as when the service is tried out of somebody's home. */
 static _Noreturn void child_exec(const struct child_setup *setup, enum child_role role)
 {
 	char path[PATH_MAX];
 	char *const argv[] = {(char *)child_name(role), (char *)"--config",
 			      (char *)setup->config_path, NULL};
-	int r = 0;
+	int r = 0, program;
 
+	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir, child_name(role));
+	program = open(path, O_PATH | O_CLOEXEC);
 	if (role == CHILD_ENGINE)
 		r = child_mount_scratch(setup);
 	if (r == 0 && role != CHILD_GUARD) {
@@ -93,8 +97,8 @@ static _Noreturn void child_exec(const struct child_setup *setup, enum child_rol
 		_exit(126);
 	}
 
-	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir, child_name(role));
-	(void)execv(path, argv);
+	if (program >= 0)
+		(void)fexecve(program, argv, environ);
 	(void)dprintf(STDERR_FILENO, "holdfastd: cannot execute %s: %s\n", path, strerror(errno));
 	_exit(127);
 }

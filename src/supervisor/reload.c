@@ -143,6 +143,7 @@ void reload_begin(struct service *service)
 	const struct child *guard = service->current[CHILD_GUARD];
 	struct reload *reload = &service->reload;
 	pid_t pid;
+	int r;
 
 	if (reload->step != RELOAD_NONE || !service->protecting || !guard || !guard->ready) {
 		reload->again = true;
@@ -150,14 +151,18 @@ void reload_begin(struct service *service)
 	}
 
 	pid = child_load_conf(service->setup, &reload->loader_channel);
-	if (pid < 0 ||
-	    sd_event_add_io(service->event, &reload->loader_source, reload->loader_channel, EPOLLIN,
-			    reload_on_loader, service) < 0) {
-		log_error("reload failed, everything stays as it was: %m");
+	if (pid < 0) {
+		log_error("reload failed, everything stays as it was: %s", strerror(-pid));
 		return;
 	}
 	reload->step = RELOAD_CONF;
 	reload->loader = pid;
+	r = sd_event_add_io(service->event, &reload->loader_source, reload->loader_channel, EPOLLIN,
+			    reload_on_loader, service);
+	if (r < 0) {
+		reload_abort(service, strerror(-r));
+		return;
+	}
 	/* Before it opens anything the guard knows that it must not be held. */
 	reload_trust(service, pid);
 	(void)chan_send(reload->loader_channel, &go.header, -1);
@@ -169,9 +174,13 @@ static void reload_commit(struct service *service)
 	struct reload *reload = &service->reload;
 	struct child *old = service->current[CHILD_ENGINE];
 
-	if (old)
-		old->ending = true; /* the guard retires it when its last scan
-				       is done */
+	if (old) {
+		/* The guard retires it when its last scan is done; one that was being restarted it
+		 * does not know yet. */
+		old->ending = true;
+		if (!old->ready)
+			(void)kill(-old->pid, SIGKILL);
+	}
 	service->current[CHILD_ENGINE] = reload->engine;
 	service_introduce(service, CHILD_ENGINE);
 

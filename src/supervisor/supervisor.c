@@ -110,7 +110,7 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	child->ready = true;
 	child->signatures = result->signatures;
 	child->test_only = result->test_only;
-	if (reload_child_ready(service, child) || was_ready || service->stopping)
+	if (reload_child_ready(service, child) || was_ready || child->ending || service->stopping)
 		return 0;
 
 	switch (child->role) {
