@@ -73,6 +73,11 @@ static int landlock_allow(int ruleset, const char *path, uint64_t rights)
 	return r;
 }
 
+bool drop_has_landlock(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+}
+
 int drop_filesystem(const char *writable, const char *const *readable, size_t n)
 {
 	const struct landlock_ruleset_attr attr = {
@@ -82,7 +87,7 @@ int drop_filesystem(const char *writable, const char *const *readable, size_t n)
 	int r;
 
 	if (ruleset < 0)
-		return errno == ENOSYS || errno == EOPNOTSUPP ? 1 : -errno;
+		return drop_has_landlock() ? -errno : 1;
 
 	r = landlock_allow(ruleset, writable, RIGHTS_READ | RIGHTS_WRITE);
 	for (size_t i = 0; i < n && r == 0; i++)

@@ -6,6 +6,7 @@
  * return 0 or a negative errno, and a program that cannot drop what it should
  * must not go on.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -32,3 +33,7 @@ int drop_new_privs(void);
  * affected. Returns 1 where the kernel has no Landlock.
  */
 int drop_filesystem(const char *writable, const char *const *readable, size_t n);
+
+/* drop_has_landlock() says whether drop_filesystem() can do anything: some kernels have it switched
+ * off, some containers forbid the call. */
+bool drop_has_landlock(void);

@@ -3,6 +3,7 @@
 
 #include "../common/chan.h"
 #include "../common/clock.h"
+#include "../common/drop.h"
 #include "../common/log.h"
 #include "clam.h"
 #include "worker.h"
@@ -32,6 +33,7 @@ struct engine {
 	int guard;   /* -1: none */
 	int signals; /* signalfd of SIGCHLD */
 	bool retired;
+	bool cannot_confine; /* a worker said so; the next would too */
 	struct conf *conf;
 	struct clam *clam;
 	struct wire_engine_info info;
@@ -87,7 +89,7 @@ static void engine_fork_worker(struct engine *engine, unsigned slot)
 		/* Descriptors below are the standard ones; the rest is none of
 		 * the worker's business. */
 		if (dup2(ends[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
-			_exit(3);
+			_exit(WORKER_NOT_CONFINED);
 		worker_run(engine->clam, 3, scratch, engine->conf->max_scan_time_ms);
 	}
 	close(ends[1]);
@@ -138,8 +140,8 @@ static void engine_reap(struct engine *engine)
 				"worker %d was ended by %s (%s)", pid, strsignal(WTERMSIG(status)),
 				WTERMSIG(status) == SIGALRM ? "it passed max-scan-time"
 							    : "the file it scanned is tried again");
-		else if (WEXITSTATUS(status))
-			log_error("worker %d could not enter its sandbox", pid);
+		else if (WEXITSTATUS(status) == WORKER_NOT_CONFINED)
+			engine->cannot_confine = true;
 		for (unsigned slot = 0; slot < engine->n_slots; slot++)
 			if (engine->slots[slot] == pid)
 				engine->slots[slot] = 0;
@@ -199,9 +201,21 @@ static const struct chan_rule channel_rules[] = {
 	{0},
 };
 
+static void engine_report(const struct engine *engine, enum wire_type type, const char *text)
+{
+	struct wire_result result = {
+		.header = WIRE_INIT(type, struct wire_result),
+		.signatures = engine->info.signatures,
+		.test_only = engine->info.test_only,
+	};
+
+	(void)snprintf(result.text, sizeof(result.text), "%s", text);
+	(void)chan_send(engine->channel, &result.header, -1);
+}
+
 static int engine_loop(struct engine *engine)
 {
-	while (!engine->retired) {
+	while (!engine->retired && !engine->cannot_confine) {
 		bool filled = engine_fill_slots(engine);
 		struct pollfd fds[] = {
 			{.fd = engine->channel, .events = POLLIN},
@@ -222,19 +236,12 @@ static int engine_loop(struct engine *engine)
 		if (fds[0].revents && chan_serve(engine->channel, channel_rules, engine) < 0)
 			return 0;
 	}
-	return 0;
-}
-
-static void engine_report(const struct engine *engine, enum wire_type type, const char *text)
-{
-	struct wire_result result = {
-		.header = WIRE_INIT(type, struct wire_result),
-		.signatures = engine->info.signatures,
-		.test_only = engine->info.test_only,
-	};
-
-	(void)snprintf(result.text, sizeof(result.text), "%s", text);
-	(void)chan_send(engine->channel, &result.header, -1);
+	if (engine->cannot_confine)
+		engine_report(
+			engine, WIRE_FAILED,
+			"the workers cannot be confined (seccomp or Landlock refused): nothing is "
+			"scanned without that");
+	return engine->cannot_confine;
 }
 
 static int engine_take_conf(void *context, struct chan_message *message)
@@ -268,6 +275,9 @@ static bool engine_load(struct engine *engine)
 	 */
 	(void)malloc_trim(0);
 
+	if (!drop_has_landlock())
+		log_warning(
+			"no Landlock here: workers are confined by their user and seccomp only");
 	engine->info.test_only = test_only;
 	engine->info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 	engine->n_slots =

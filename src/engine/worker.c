@@ -77,7 +77,7 @@ _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64
 	worker_volunteer_for_oom();
 
 	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch) < 0)
-		_exit(3);
+		_exit(WORKER_NOT_CONFINED);
 
 	while (chan_serve(fd, worker_rules, &worker) == 0)
 		;

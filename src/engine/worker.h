@@ -14,6 +14,9 @@
 #define WORKER_ALARM_GRACE_MS 2000
 #define WORKER_GUARD_GRACE_MS 4000
 
+/* The exit status of a worker that cannot be confined. */
+#define WORKER_NOT_CONFINED 3
+
 /* worker_run() serves fd until the guard closes its end. Does not return. */
 _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch,
 			  uint64_t max_scan_time_ms);

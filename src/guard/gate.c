@@ -477,7 +477,7 @@ static unsigned gate_count_events(void)
 	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
 }
 
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
+int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const char **ret_what)
 {
 	static const struct pool_callbacks callbacks = {
 		.verdict = gate_on_verdict,
@@ -493,16 +493,19 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter)
 		.reporter = reporter,
 		.own_pids = {getpid(), getppid(), 0},
 	};
+	*ret_what = "fanotify is not available (in a container that forbids it?)";
 	r = group_init(&gate->group);
 	if (r < 0)
 		return r;
+	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
 	r = event_table_init(&gate->events, &gate->group, gate_count_events());
+	if (r == 0 && gate->events.max < EVENTS_MIN)
+		r = -EMFILE;
 	if (r < 0)
 		return r;
-	if (gate->events.max < EVENTS_MIN)
-		return -EMFILE;
 	request_table_init(&gate->requests, &gate->events);
 
+	*ret_what = "cannot make an event loop";
 	gate->pool = pool_new(event, &callbacks, gate);
 	if (!gate->pool)
 		return -ENOMEM;

@@ -33,9 +33,9 @@ struct gate {
 	uint64_t quiet_until_us, n_quiet; /* see gate_complain() */
 };
 
-/* gate_init() makes the group and watches nothing yet. Returns 0 or a negative
- * errno. */
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter);
+/* gate_init() makes the group and watches nothing yet. Returns 0, or a negative errno with what
+ * failed in *ret_what. */
+int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const char **ret_what);
 
 /* gate_deinit() closes the group: every held open is let go. */
 void gate_deinit(struct gate *gate);

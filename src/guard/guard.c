@@ -215,27 +215,31 @@ static void guard_log(void *context, int priority, const char *text)
 	outbox_push_note(context, priority, text);
 }
 
-static int guard_init(struct guard *guard)
+static int guard_init(struct guard *guard, const char **ret_what)
 {
 	sd_event_source *source = NULL;
 	int r;
 
+	*ret_what = "out of memory";
 	guard->reporter = outbox_new(OUTBOX_MAX);
 	if (!guard->reporter)
 		return -ENOMEM;
+	*ret_what = "cannot make an event loop";
 	r = sd_event_new(&guard->event);
 	if (r < 0)
 		return r;
+	*ret_what = "cannot use /proc";
 	r = opener_init();
 	if (r < 0)
 		return r;
 	r = file_init();
 	if (r < 0)
 		return r;
-	r = gate_init(&guard->gate, guard->event, guard->reporter);
+	r = gate_init(&guard->gate, guard->event, guard->reporter, ret_what);
 	if (r < 0)
 		return r;
 	watch_init(&guard->watch, &guard->gate.group);
+	*ret_what = "cannot make an event loop";
 	r = sd_event_add_io(guard->event, &source, guard->channel, EPOLLIN, guard_on_channel,
 			    guard);
 	if (r < 0)
@@ -263,12 +267,13 @@ int guard_run(int channel)
 		.channel = channel,
 		.started_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC),
 	};
-	int r = guard_init(&guard);
+	const char *what;
+	int r = guard_init(&guard, &what);
 
 	if (r < 0) {
 		char problem[WIRE_TEXT_MAX];
 
-		(void)snprintf(problem, sizeof(problem), "the guard cannot start: %s",
+		(void)snprintf(problem, sizeof(problem), "the guard cannot start: %s: %s", what,
 			       strerror(-r));
 		guard_tell(&guard, WIRE_FAILED, problem);
 		return 1;
