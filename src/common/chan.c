@@ -107,9 +107,11 @@ int chan_serve(int fd, const struct chan_rule *rules, void *context)
 	size_t n_fds;
 	ssize_t n;
 
+	/* A peer that ended with something of ours unread makes the kernel report that first, once:
+	 * its last messages come after it, and then the end. */
 	do
 		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
 

@@ -194,7 +194,7 @@ static int guard_on_channel(sd_event_source *source, int fd, uint32_t revents, v
 	int r = chan_serve(fd, guard_rules, guard);
 
 	if (r < 0 && r != -EAGAIN)
-		return sd_event_exit(guard->event, r == -EPIPE || r == -ECONNRESET ? 0 : 1);
+		return sd_event_exit(guard->event, r == -EPIPE ? 0 : 1);
 	return 0;
 }
 

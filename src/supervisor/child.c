@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -154,11 +154,12 @@ static void loader_report(void *context, int priority, unsigned line, const char
 static _Noreturn void loader_run(struct child_setup *setup)
 {
 	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
-	struct pollfd go = {.fd = ROLE_CHANNEL_FD, .events = POLLIN};
+	struct wire_plain go;
 	struct conf *conf;
 	int snapshot = -EINVAL;
 
-	(void)poll(&go, 1, -1);
+	if (recv(ROLE_CHANNEL_FD, &go, sizeof(go), 0) < 0)
+		_exit(1);
 	conf = conf_read_file(setup->config_path, loader_report, setup);
 	if (conf && conf_resolve(conf, loader_report, setup) == 0)
 		snapshot = conf_snapshot(conf);
