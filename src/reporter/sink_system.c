@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/* Where in our source a line was written is of no use to its readers. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
+
 #include "sink.h"
 
 #include <holdfast/wire.h>

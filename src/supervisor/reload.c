@@ -191,7 +191,7 @@ static void reload_commit(struct service *service)
 	reload->conf = NULL;
 	reload->snapshot = -1;
 	service->restarts[CHILD_ENGINE].failures = 0;
-	log_notice("configuration and signatures reloaded: %u signatures",
+	log_notice("configuration and signatures reloaded: %u signature(s)",
 		   reload->engine->signatures);
 	reload_finish(service);
 }
