@@ -55,21 +55,22 @@ void group_deinit(struct group *group)
 
 int group_read(struct group *group, struct group_event *events)
 {
-	_Alignas(struct fanotify_event_metadata) char buffer[GROUP_BATCH * FAN_EVENT_METADATA_LEN];
-	const struct fanotify_event_metadata *metadata = (const void *)buffer;
-	ssize_t length = read(group->fd, buffer, sizeof(buffer));
-	int n = 0;
+	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
+	struct fanotify_event_metadata metadata[GROUP_BATCH];
+	ssize_t length = read(group->fd, metadata, sizeof(metadata));
+	int n;
 
 	if (length < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 
-	for (; FAN_EVENT_OK(metadata, length); metadata = FAN_EVENT_NEXT(metadata, length))
-		events[n++] = (struct group_event){
-			.type = metadata->mask & FAN_Q_OVERFLOW	 ? GROUP_OVERFLOW
-				: metadata->mask & FAN_OPEN_PERM ? GROUP_OPEN
-								 : GROUP_CLOSED_WRITE,
-			.fd = metadata->fd,
-			.pid = metadata->pid,
+	n = (int)((size_t)length / sizeof(metadata[0]));
+	for (int i = 0; i < n; i++)
+		events[i] = (struct group_event){
+			.type = metadata[i].mask & FAN_Q_OVERFLOW  ? GROUP_OVERFLOW
+				: metadata[i].mask & FAN_OPEN_PERM ? GROUP_OPEN
+								   : GROUP_CLOSED_WRITE,
+			.fd = metadata[i].fd,
+			.pid = metadata[i].pid,
 		};
 	return n;
 }
