@@ -6,11 +6,10 @@
  * these would lose part of a path without a word, so such lines are refused
  * here.
  */
-#include "conf.h"
+#include "conf_problem.h"
 
 #include <errno.h>
 #include <ini.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,28 +22,13 @@
 struct conf_file {
 	FILE *file;
 	struct conf *conf;
-	conf_report report;
-	void *context;
+	struct conf_problems problems;
 	char *buffer; /* of getline() */
 	size_t buffer_size;
 	unsigned line;
-	unsigned errors;
 	char bad_section[64]; /* the unknown section reported last: once is
 				 enough */
 };
-
-static void __attribute__((format(printf, 3, 4)))
-conf_file_error(struct conf_file *file, unsigned line, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	file->report(file->context, LOG_ERR, line, text);
-	file->errors++;
-}
 
 /* Says what inih would get wrong about a line, NULL for nothing. */
 static const char *line_problem(const char *line, size_t length)
@@ -83,7 +67,7 @@ static char *conf_file_read_line(char *buffer, int size, void *stream)
 		file->buffer[--length] = '\0';
 	problem = line_problem(file->buffer, (size_t)length);
 	if (problem)
-		conf_file_error(file, file->line, "%s", problem);
+		conf_problem(&file->problems, file->line, "%s", problem);
 
 	/* A refused line counts as an empty one, and so does a comment: it may
 	 * be longer than the buffer. */
@@ -102,23 +86,24 @@ static int conf_file_take(void *user, const char *section, const char *name, con
 	int r;
 
 	if (!*section) {
-		conf_file_error(file, file->line, "key '%s' stands before any [section]", name);
+		conf_problem(&file->problems, file->line, "key '%s' stands before any [section]",
+			     name);
 		return 1;
 	}
 	if (!conf_knows_section(section)) {
 		if (strcmp(file->bad_section, section))
-			conf_file_error(file, file->line, "unknown section [%s]", section);
+			conf_problem(&file->problems, file->line, "unknown section [%s]", section);
 		(void)snprintf(file->bad_section, sizeof(file->bad_section), "%s", section);
 		return 1;
 	}
 
 	r = conf_set(file->conf, section, name, value, file->line, problem, sizeof(problem));
 	if (r == -ENOMEM)
-		conf_file_error(file, file->line, "out of memory");
+		conf_problem(&file->problems, file->line, "out of memory");
 	else if (r < 0)
-		conf_file_error(file, file->line, "%s", problem);
+		conf_problem(&file->problems, file->line, "%s", problem);
 	else if (r > 0)
-		file->report(file->context, LOG_WARNING, file->line, problem);
+		file->problems.report(file->problems.context, LOG_WARNING, file->line, problem);
 	return 1;
 }
 
@@ -127,15 +112,15 @@ static void conf_file_parse(struct conf_file *file)
 	int r = ini_parse_stream(conf_file_read_line, file, conf_file_take, file);
 
 	if (r > 0)
-		conf_file_error(file, (unsigned)r, "neither [section] nor key = value");
+		conf_problem(&file->problems, (unsigned)r, "neither [section] nor key = value");
 	else if (r < 0)
-		conf_file_error(file, 0, "out of memory");
+		conf_problem(&file->problems, 0, "out of memory");
 	if (ferror(file->file))
-		conf_file_error(file, 0, "cannot read it: %s", strerror(errno));
-	if (!file->errors && !file->conf->include.n_entries)
-		conf_file_error(file, 0,
-				"no include in section [on-access]: nothing "
-				"would be protected");
+		conf_problem(&file->problems, 0, "cannot read it: %s", strerror(errno));
+	if (!file->problems.n && !file->conf->include.n_entries)
+		conf_problem(&file->problems, 0,
+			     "no include in section [on-access]: nothing "
+			     "would be protected");
 }
 
 struct conf *conf_read_file(const char *path, conf_report report, void *context)
@@ -143,19 +128,18 @@ struct conf *conf_read_file(const char *path, conf_report report, void *context)
 	struct conf_file file = {
 		.file = fopen(path, "re"),
 		.conf = conf_new(),
-		.report = report,
-		.context = context,
+		.problems = {.report = report, .context = context},
 	};
 
 	if (!file.file)
-		conf_file_error(&file, 0, "cannot open it: %s", strerror(errno));
+		conf_problem(&file.problems, 0, "cannot open it: %s", strerror(errno));
 	else if (!file.conf)
-		conf_file_error(&file, 0, "out of memory");
+		conf_problem(&file.problems, 0, "out of memory");
 	else
 		conf_file_parse(&file);
 
 	free(file.buffer);
 	if (file.file)
 		(void)fclose(file.file);
-	return file.errors ? conf_free(file.conf) : file.conf;
+	return file.problems.n ? conf_free(file.conf) : file.conf;
 }

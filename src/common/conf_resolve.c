@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "conf.h"
+#include "conf_problem.h"
 
 #include "match.h"
 
@@ -7,7 +7,6 @@
 #include <grp.h>
 #include <linux/magic.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,23 +21,8 @@
 
 struct resolver {
 	struct conf *conf;
-	conf_report report;
-	void *context;
-	unsigned errors;
+	struct conf_problems problems;
 };
-
-static void __attribute__((format(printf, 3, 4)))
-resolver_error(struct resolver *resolver, unsigned line, const char *format, ...)
-{
-	char text[1024];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	resolver->report(resolver->context, LOG_ERR, line, text);
-	resolver->errors++;
-}
 
 /* Users and groups may be given as numbers. */
 static bool parse_id(const char *text, unsigned *ret)
@@ -81,18 +65,18 @@ static void resolve_service(struct resolver *resolver)
 	unsigned line = conf_line(conf, "service", "user");
 
 	if (!resolve_user(conf->user, &conf->uid, &conf->gid))
-		resolver_error(resolver, line,
-			       "user: there is no user '%s'; create it as a "
-			       "system user of its own",
-			       conf->user);
+		conf_problem(&resolver->problems, line,
+			     "user: there is no user '%s'; create it as a "
+			     "system user of its own",
+			     conf->user);
 	else if (conf->uid == 0)
-		resolver_error(resolver, line,
-			       "user: must not be root: its opens are never "
-			       "held, and files from anywhere "
-			       "are unpacked as this user");
+		conf_problem(&resolver->problems, line,
+			     "user: must not be root: its opens are never "
+			     "held, and files from anywhere "
+			     "are unpacked as this user");
 	if (!resolve_group(conf->control_group, &conf->control_gid))
-		resolver_error(resolver, conf_line(conf, "service", "control-group"),
-			       "control-group: there is no group '%s'", conf->control_group);
+		conf_problem(&resolver->problems, conf_line(conf, "service", "control-group"),
+			     "control-group: there is no group '%s'", conf->control_group);
 }
 
 static void resolve_excluded_users(struct resolver *resolver)
@@ -105,8 +89,8 @@ static void resolve_excluded_users(struct resolver *resolver)
 
 		if (!parse_id(entry->text, &entry->uid) &&
 		    !resolve_user(entry->text, &entry->uid, &gid))
-			resolver_error(resolver, entry->line, "exclude-user: there is no user '%s'",
-				       entry->text);
+			conf_problem(&resolver->problems, entry->line,
+				     "exclude-user: there is no user '%s'", entry->text);
 	}
 }
 
@@ -149,7 +133,7 @@ static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
 	free(literal);
 	free(real);
 	if (!rule) {
-		resolver_error(resolver, entry->line, "out of memory");
+		conf_problem(&resolver->problems, entry->line, "out of memory");
 		return;
 	}
 	free(entry->text);
@@ -206,12 +190,13 @@ static void check_include(struct resolver *resolver, const struct conf_entry *en
 	struct statfs status;
 
 	if (!directory)
-		resolver_error(resolver, entry->line, "out of memory");
+		conf_problem(&resolver->problems, entry->line, "out of memory");
 	else if (statfs(directory, &status) < 0)
-		resolver_error(resolver, entry->line, "include: %s: %s", directory,
-			       strerror(errno));
+		conf_problem(&resolver->problems, entry->line, "include: %s: %s", directory,
+			     strerror(errno));
 	else if ((problem = filesystem_problem(status.f_type)))
-		resolver_error(resolver, entry->line, "include: %s is on %s", directory, problem);
+		conf_problem(&resolver->problems, entry->line, "include: %s is on %s", directory,
+			     problem);
 	free(directory);
 }
 
@@ -226,8 +211,8 @@ static void check_parent(struct resolver *resolver, const char *section, const c
 	if (slash) {
 		slash[slash == parent] = '\0';
 		if (stat(parent, &status) < 0 || !S_ISDIR(status.st_mode))
-			resolver_error(resolver, conf_line(resolver->conf, section, key),
-				       "%s: there is no directory %s", key, parent);
+			conf_problem(&resolver->problems, conf_line(resolver->conf, section, key),
+				     "%s: there is no directory %s", key, parent);
 	}
 	free(parent);
 }
@@ -243,16 +228,19 @@ static void check_signatures(struct resolver *resolver)
 	if (!directory)
 		return;
 	if (stat(directory, &status) < 0)
-		resolver_error(resolver, conf_line(resolver->conf, "engine", "signatures"),
-			       "signatures: %s: %s", directory, strerror(errno));
+		conf_problem(&resolver->problems, conf_line(resolver->conf, "engine", "signatures"),
+			     "signatures: %s: %s", directory, strerror(errno));
 	else if (!S_ISDIR(status.st_mode))
-		resolver_error(resolver, conf_line(resolver->conf, "engine", "signatures"),
-			       "signatures: %s is not a directory", directory);
+		conf_problem(&resolver->problems, conf_line(resolver->conf, "engine", "signatures"),
+			     "signatures: %s is not a directory", directory);
 }
 
 int conf_resolve(struct conf *conf, conf_report report, void *context)
 {
-	struct resolver resolver = {.conf = conf, .report = report, .context = context};
+	struct resolver resolver = {
+		.conf = conf,
+		.problems = {.report = report, .context = context},
+	};
 
 	resolve_service(&resolver);
 	resolve_excluded_users(&resolver);
@@ -267,5 +255,5 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 		check_parent(&resolver, "alerts", "log-file", conf->log_file);
 	check_signatures(&resolver);
 
-	return resolver.errors ? -EINVAL : 0;
+	return resolver.problems.n ? -EINVAL : 0;
 }
