@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The INI file. inih does the reading, with a reader of ours in front of it:
- * the inih of Debian cuts lines at 200 bytes, takes an indented line for one
- * more value of the key above, and drops what follows " ;" in a value. Each of
- * these would lose part of a path without a word, so such lines are refused
- * here.
+ * The INI file. inih does the reading, with a reader of ours in front of it: the inih of Debian
+ * cuts lines at 200 bytes, takes an indented line for one more value of the key above, drops what
+ * follows " ;" in a value and a key behind a section, and tells of the first bad line only. Each of
+ * these would lose part of the configuration without a word, so such lines are refused here.
  */
 #include "conf_problem.h"
 
@@ -26,59 +25,108 @@ struct conf_file {
 	char *buffer; /* of getline() */
 	size_t buffer_size;
 	unsigned line;
-	char bad_section[64]; /* the unknown section reported last: once is
-				 enough */
 };
 
-/* Says what inih would get wrong about a line, NULL for nothing. */
+/* Known to nobody. */
+#define REFUSED_SECTION "[refused]"
+
+/* What inih takes for white space: isspace() of the C locale. */
+static const char blank[] = " \t\v\f\r";
+
+/* Some editors begin a file with it. */
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+static const char not_ini[] = "neither [section] nor key = value";
+
+static bool line_is_comment(const char *line)
+{
+	/* The terminating NUL too: an empty line. */
+	return strchr("#;", line[strspn(line, blank)]) != NULL;
+}
+
+/* Whether a line that begins with [ is a section and nothing else; writes its name. */
+static bool section_parse(const char *line, char *name, size_t size)
+{
+	size_t length = strcspn(line, "]");
+
+	(void)snprintf(name, size, "%.*s", (int)length - 1, line + 1);
+	return line[length] == ']' && !line[length + 1 + strspn(line + length + 1, blank)];
+}
+
+/* Says what is wrong with a line, or what inih would get wrong about it; NULL for nothing. */
 static const char *line_problem(const char *line, size_t length)
 {
-	size_t indent = strspn(line, " \t");
-
 	if (strlen(line) != length)
 		return "the line holds a NUL byte";
-	if (line[indent] == '\0' || line[indent] == '#' || line[indent] == ';')
+	if (line_is_comment(line))
 		return NULL;
 	if (length > LINE_LENGTH_MAX)
 		return "the line is too long: at most 198 bytes";
-	if (indent > 0)
-		return "the line is indented: every key stands on a line of "
-		       "its own, at its "
-		       "beginning";
-	if (strstr(line, " ;") || strstr(line, "\t;"))
-		return "a comment must stand on a line of its own (what "
-		       "follows ' ;' would be "
-		       "lost)";
-	return NULL;
+	if (strchr(blank, *line))
+		return "the line is indented: every key stands at the beginning of a line of its "
+		       "own";
+	for (const char *c = strchr(line, ';'); c; c = strchr(c + 1, ';'))
+		if (strchr(blank, c[-1]))
+			return "a comment must stand on a line of its own: what follows ' ;' would "
+			       "be lost";
+	return *line == '[' || strpbrk(line, "=:") ? NULL : not_ini;
 }
 
-/* Called by inih for each line; works as fgets() does. */
+/* Takes off what ends a line: one newline, with a carriage return before it or without. */
+static size_t line_chomp(char *line, size_t length)
+{
+	if (length > 0 && line[length - 1] == '\n')
+		line[--length] = '\0';
+	if (length > 0 && line[length - 1] == '\r')
+		line[--length] = '\0';
+	return length;
+}
+
+/* A section that is refused is replaced by one that is not known, so that its keys do not count as
+ * those of the section before. */
+static const char *conf_file_check_section(struct conf_file *file, const char *line)
+{
+	char name[64];
+
+	if (!section_parse(line, name, sizeof(name)))
+		conf_problem(&file->problems, file->line, not_ini);
+	else if (!conf_knows_section(name))
+		conf_problem(&file->problems, file->line, "unknown section [%s]", name);
+	else
+		return line;
+	return REFUSED_SECTION;
+}
+
+/* Called by inih for each line; works as fgets() does. Comments and refused lines are empty to
+ * inih: they may be longer than its buffer. */
 static char *conf_file_read_line(char *buffer, int size, void *stream)
 {
 	struct conf_file *file = stream;
-	ssize_t length = getline(&file->buffer, &file->buffer_size, file->file);
-	const char *problem;
+	ssize_t n = getline(&file->buffer, &file->buffer_size, file->file);
+	const char *line = file->buffer, *problem;
+	size_t length;
 
-	if (length < 0)
+	if (n < 0)
 		return NULL;
 
-	file->line++;
-	while (length > 0 && strchr("\r\n", file->buffer[length - 1]))
-		file->buffer[--length] = '\0';
-	problem = line_problem(file->buffer, (size_t)length);
+	length = line_chomp(file->buffer, (size_t)n);
+	if (++file->line == 1 && !strncmp(line, byte_order_mark, strlen(byte_order_mark))) {
+		line += strlen(byte_order_mark);
+		length -= strlen(byte_order_mark);
+	}
+	problem = line_problem(line, length);
 	if (problem)
 		conf_problem(&file->problems, file->line, "%s", problem);
 
-	/* A refused line counts as an empty one, and so does a comment: it may
-	 * be longer than the buffer. */
-	if (problem || strchr("#;", file->buffer[strspn(file->buffer, " \t")]))
-		length = 0;
-	(void)snprintf(buffer, (size_t)size, "%.*s\n", (int)length, file->buffer);
+	if (problem || line_is_comment(line))
+		line = "";
+	else if (*line == '[')
+		line = conf_file_check_section(file, line);
+	(void)snprintf(buffer, (size_t)size, "%s\n", line);
 	return buffer;
 }
 
-/* Called by inih for each key. Returning 0 would make it report the line as a
- * syntax error. */
+/* Called by inih for each key. Returning 0 would make it report the line as a syntax error. */
 static int conf_file_take(void *user, const char *section, const char *name, const char *value)
 {
 	struct conf_file *file = user;
@@ -90,12 +138,8 @@ static int conf_file_take(void *user, const char *section, const char *name, con
 			     name);
 		return 1;
 	}
-	if (!conf_knows_section(section)) {
-		if (strcmp(file->bad_section, section))
-			conf_problem(&file->problems, file->line, "unknown section [%s]", section);
-		(void)snprintf(file->bad_section, sizeof(file->bad_section), "%s", section);
-		return 1;
-	}
+	if (!conf_knows_section(section))
+		return 1; /* refused already, with its line */
 
 	r = conf_set(file->conf, section, name, value, file->line, problem, sizeof(problem));
 	if (r == -ENOMEM)
@@ -119,8 +163,7 @@ static void conf_file_parse(struct conf_file *file)
 		conf_problem(&file->problems, 0, "cannot read it: %s", strerror(errno));
 	if (!file->problems.n && !file->conf->include.n_entries)
 		conf_problem(&file->problems, 0,
-			     "no include in section [on-access]: nothing "
-			     "would be protected");
+			     "no include in section [on-access]: nothing would be protected");
 }
 
 struct conf *conf_read_file(const char *path, conf_report report, void *context)

@@ -130,6 +130,10 @@ static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
 	char *real = literal ? conf_resolve_path(literal) : NULL;
 	char *rule = real ? path_join(real, entry->text + (length > 1 ? length : 0)) : NULL;
 
+	if (real && strchr(real, '*'))
+		conf_problem(&resolver->problems, entry->line,
+			     "%s is really %s: no rule can mean a name that holds a *", literal,
+			     real);
 	free(literal);
 	free(real);
 	if (!rule) {

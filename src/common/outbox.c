@@ -62,32 +62,41 @@ void outbox_connect(struct outbox *outbox, int fd)
 	outbox->gone = fd < 0;
 }
 
-static void outbox_make_room(struct outbox *outbox)
+/* Drops a letter so that one of this type has room. Returns false where it is the new one that must
+ * go. */
+static bool outbox_make_room(struct outbox *outbox, uint16_t type)
 {
 	struct letter *victim = outbox->letters;
 
+	outbox->dropped++;
 	while (victim && victim->message->type == WIRE_FOUND)
 		victim = victim->next;
+	if (!victim && type != WIRE_FOUND)
+		return false;
 	outbox_remove(outbox, victim ? victim : outbox->letters);
-	outbox->dropped++;
+	return true;
 }
 
-void outbox_push(struct outbox *outbox, const struct wire_header *message)
+static bool outbox_append(struct outbox *outbox, const struct wire_header *message)
 {
 	struct letter *letter = malloc(sizeof(*letter) + message->size);
 
 	if (!letter) {
 		outbox->dropped++;
-		return;
+		return false;
 	}
 	memcpy(letter->message, message, message->size);
-
-	if (outbox->n_letters >= outbox->max)
-		outbox_make_room(outbox);
 	DL_APPEND(outbox->letters, letter);
 	outbox->n_letters++;
+	return true;
+}
 
-	(void)outbox_flush(outbox);
+void outbox_push(struct outbox *outbox, const struct wire_header *message)
+{
+	if (outbox->n_letters >= outbox->max && !outbox_make_room(outbox, message->type))
+		return;
+	if (outbox_append(outbox, message))
+		(void)outbox_flush(outbox);
 }
 
 void outbox_push_note(struct outbox *outbox, int priority, const char *text)

@@ -3,10 +3,9 @@
 /*
  * outbox: messages on their way to a peer that may be slow, absent or gone.
  *
- * Owns a bounded queue and the socket to the peer. Nothing here waits. When the
- * queue is full the oldest message that is not a WIRE_FOUND goes first, the
- * oldest WIRE_FOUND only when there is nothing else; what was dropped is
- * counted.
+ * Owns a bounded queue and the socket to the peer. Nothing here waits. When the queue is full a
+ * note goes first, the oldest one or the new one; the oldest WIRE_FOUND goes only for another
+ * WIRE_FOUND when there is nothing else. What was dropped is counted.
  */
 #include <holdfast/wire.h>
 #include <stddef.h>

@@ -398,10 +398,10 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 
 /* At the hold deadline the opener is answered by policy; the scan goes on, and
  * its verdict still counts. */
-static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_before)
+static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_by)
 {
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
-	unsigned n = request_answer(&gate->requests, request, allow, arrived_before);
+	unsigned n = request_answer(&gate->requests, request, allow, arrived_by);
 
 	if (!n)
 		return;
@@ -416,12 +416,14 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct gate *gate = userdata;
-	uint64_t now = clock_monotonic_us();
+	uint64_t now = clock_monotonic_us(),
+		 timeout = gate->conf->hold_timeout_ms * CLOCK_US_PER_MS;
 	struct request *request, *next;
 
-	HASH_ITER (hh, gate->requests.by_id, request, next)
-		gate_let_overdue_go(gate, request,
-				    now - gate->conf->hold_timeout_ms * CLOCK_US_PER_MS);
+	/* A machine that has just booted is younger than the timeout. */
+	if (now > timeout)
+		HASH_ITER (hh, gate->requests.by_id, request, next)
+			gate_let_overdue_go(gate, request, now - timeout);
 	pool_sweep(gate->pool, now);
 	gate_read_on(gate);
 

@@ -91,13 +91,13 @@ void request_put_back(struct request_table *table, struct request *request)
 }
 
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
-			uint64_t arrived_before_us)
+			uint64_t arrived_by_us)
 {
 	unsigned n = 0;
 
 	/* In the order of their arrival, so the first that is too young ends
 	 * it. */
-	while (request->events && request->events->arrived_us < arrived_before_us) {
+	while (request->events && request->events->arrived_us <= arrived_by_us) {
 		struct event *event = request->events;
 
 		DL_DELETE(request->events, event);

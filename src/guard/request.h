@@ -84,10 +84,12 @@ struct request *request_take(struct request_table *table);
  * already. */
 void request_put_back(struct request_table *table, struct request *request);
 
-/* request_answer() answers the opens that have waited since arrived_before_us
- * (monotonic) or longer. Returns how many. UINT64_MAX: all of them. */
+/*
+ * request_answer() answers the opens that arrived at arrived_by_us (monotonic) or before. Returns
+ * how many. UINT64_MAX: all of them.
+ */
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
-			uint64_t arrived_before_us);
+			uint64_t arrived_by_us);
 
 /* request_free() forgets a request. All its opens must have been answered.
  * Returns NULL. */

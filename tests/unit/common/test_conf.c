@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The values of keys; the snapshot is in test_conf_snapshot.c. */
+#include "../support/conf_fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+static void defaults_are_those_documented(void **state)
+{
+	const struct conf *conf = *state;
+
+	assert_string_equal(conf->user, "holdfast");
+	assert_string_equal(conf->control_group, "holdfast");
+	assert_string_equal(conf->state_dir, "/var/lib/holdfast");
+	assert_string_equal(conf->run_dir, "/run/holdfast");
+	assert_int_equal(conf->include.n_entries, 0);
+	assert_int_equal(conf->exclude.n_entries, 0);
+	assert_int_equal(conf->exclude_user.n_entries, 0);
+	assert_int_equal(conf->exclude_process.n_entries, 0);
+	assert_int_equal(conf->mode, CONTROL_MODE_BLOCK);
+	assert_int_equal(conf->hold_timeout_ms, 15000);
+	assert_int_equal(conf->on_timeout, CONF_ALLOW);
+	assert_int_equal(conf->on_failure, CONF_ALLOW);
+	assert_int_equal(conf->on_incomplete, CONF_ALLOW);
+	assert_null(conf->signatures);
+	assert_int_equal(conf->workers, 0);
+	assert_int_equal(conf->max_file_size, 100 << 20);
+	assert_int_equal(conf->max_scan_size, 400 << 20);
+	assert_int_equal(conf->max_scan_time_ms, 120000);
+	assert_false(conf->detect_pua);
+	assert_true(conf->heuristics);
+	assert_true(conf->syslog);
+	assert_int_equal(conf->facility, LOG_DAEMON);
+	assert_null(conf->log_file);
+	assert_int_equal(conf->log_file_max_size, 20 << 20);
+}
+
+static void numbers_are_read_in_their_units(void **state)
+{
+	static const struct {
+		const char *section, *key;
+		size_t member;
+		struct {
+			const char *text;
+			uint64_t value;
+		} values[9];
+	} cases[] = {
+		{"on-access",
+		 "hold-timeout",
+		 offsetof(struct conf, hold_timeout_ms),
+		 {{"15", 15000},
+		  {"500ms", 500},
+		  {"100ms", 100}, /* the least */
+		  {"2s", 2000},
+		  {"2 s", 2000},
+		  {"3m", 180000},
+		  {"1h", 3600000}, /* the most */
+		  {"0000000000000000000000007", 7000}}},
+		{"engine",
+		 "max-file-size",
+		 offsetof(struct conf, max_file_size),
+		 {{"1", 1},
+		  {"4096", 4096},
+		  {"512K", 512 << 10},
+		  {"10M", 10 << 20},
+		  {"1G", 1 << 30},
+		  {"2047M", UINT64_C(2047) << 20}}},
+		{"engine",
+		 "workers",
+		 offsetof(struct conf, workers),
+		 {{"1", 1}, {"128", 128}, {"auto", 0}}},
+		{"engine",
+		 "max-scan-size",
+		 offsetof(struct conf, max_scan_size),
+		 {{"64G", UINT64_C(64) << 30}}},
+		{"engine",
+		 "max-scan-time",
+		 offsetof(struct conf, max_scan_time_ms),
+		 {{"100ms", 100}, {"60m", 3600000}}},
+		{"alerts",
+		 "log-file-max-size",
+		 offsetof(struct conf, log_file_max_size),
+		 {{"4096", 4096}, {"1024G", UINT64_C(1) << 40}}},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		for (size_t k = 0; cases[i].values[k].text; k++) {
+			struct conf *conf = conf_new();
+
+			assert_non_null(conf);
+			conf_fixture_set(conf, cases[i].section, cases[i].key,
+					 cases[i].values[k].text);
+			assert_int_equal(*(uint64_t *)(void *)((char *)conf + cases[i].member),
+					 cases[i].values[k].value);
+			conf_free(conf);
+		}
+	}
+}
+
+static void choices_are_read(void **state)
+{
+	static const struct {
+		const char *section, *key, *value;
+		size_t member;
+		unsigned expected;
+	} cases[] = {
+		{"on-access", "mode", "block", offsetof(struct conf, mode), CONTROL_MODE_BLOCK},
+		{"on-access", "mode", "notify", offsetof(struct conf, mode), CONTROL_MODE_NOTIFY},
+		{"on-access", "mode", "off", offsetof(struct conf, mode), CONTROL_MODE_OFF},
+		{"on-access", "on-timeout", "deny", offsetof(struct conf, on_timeout), CONF_DENY},
+		{"on-access", "on-failure", "deny", offsetof(struct conf, on_failure), CONF_DENY},
+		{"on-access", "on-incomplete", "deny", offsetof(struct conf, on_incomplete),
+		 CONF_DENY},
+		{"on-access", "on-incomplete", "allow", offsetof(struct conf, on_incomplete),
+		 CONF_ALLOW},
+		{"alerts", "facility", "daemon", offsetof(struct conf, facility), LOG_DAEMON},
+		{"alerts", "facility", "user", offsetof(struct conf, facility), LOG_USER},
+		{"alerts", "facility", "auth", offsetof(struct conf, facility), LOG_AUTH},
+		{"alerts", "facility", "authpriv", offsetof(struct conf, facility), LOG_AUTHPRIV},
+		{"alerts", "facility", "mail", offsetof(struct conf, facility), LOG_MAIL},
+		{"alerts", "facility", "local0", offsetof(struct conf, facility), LOG_LOCAL0},
+		{"alerts", "facility", "local1", offsetof(struct conf, facility), LOG_LOCAL1},
+		{"alerts", "facility", "local2", offsetof(struct conf, facility), LOG_LOCAL2},
+		{"alerts", "facility", "local3", offsetof(struct conf, facility), LOG_LOCAL3},
+		{"alerts", "facility", "local4", offsetof(struct conf, facility), LOG_LOCAL4},
+		{"alerts", "facility", "local5", offsetof(struct conf, facility), LOG_LOCAL5},
+		{"alerts", "facility", "local6", offsetof(struct conf, facility), LOG_LOCAL6},
+		{"alerts", "facility", "local7", offsetof(struct conf, facility), LOG_LOCAL7},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		struct conf *conf = conf_new();
+
+		assert_non_null(conf);
+		conf_fixture_set(conf, cases[i].section, cases[i].key, cases[i].value);
+		assert_int_equal(*(unsigned *)(void *)((char *)conf + cases[i].member),
+				 cases[i].expected);
+		conf_free(conf);
+	}
+}
+
+static void switches_are_read(void **state)
+{
+	struct conf *conf = *state;
+
+	conf_fixture_set(conf, "engine", "detect-pua", "yes");
+	conf_fixture_set(conf, "engine", "heuristics", "no");
+	conf_fixture_set(conf, "alerts", "syslog", "no");
+	assert_true(conf->detect_pua);
+	assert_false(conf->heuristics);
+	assert_false(conf->syslog);
+}
+
+static void paths_are_normalized(void **state)
+{
+	struct conf *conf = *state;
+
+	conf_fixture_set(conf, "service", "state-dir", "//var//tmp/");
+	conf_fixture_set(conf, "alerts", "log-file", "/var/log/x y.log");
+	conf_fixture_set(conf, "on-access", "include", "/srv//www/");
+	assert_string_equal(conf->state_dir, "/var/tmp");
+	assert_string_equal(conf->log_file, "/var/log/x y.log");
+	assert_string_equal(conf->include.entries[0].text, "/srv/www");
+}
+
+static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state)
+{
+	static const struct {
+		const char *section, *key, *value, *problem;
+	} cases[] = {
+		{"engine", "sinatures", "/x", "unknown key 'sinatures' in section [engine]"},
+		{"service", "mode", "off", "unknown key 'mode' in section [service]"},
+		{"service", "", "x", "unknown key '' in section [service]"},
+		{"engin", "workers", "1", "key 'workers' in the unknown section [engin]"},
+		{"service", "user", "", "user: no value"},
+		{"on-access", "include", "", "include: no value"},
+		{"on-access", "mode", "Block", "mode: 'Block' is none of: block notify off"},
+		{"on-access", "mode", "blocks", "mode: 'blocks' is none of: block notify off"},
+		{"on-access", "on-failure", "yes", "on-failure: 'yes' is none of: allow deny"},
+		{"alerts", "facility", "kern",
+		 "facility: 'kern' is none of: daemon user auth authpriv mail local0 local1 "
+		 "local2 local3 local4 local5 local6 local7"},
+		{"alerts", "syslog", "true", "syslog: 'true' is none of: yes no"},
+		{"on-access", "hold-timeout", "soon",
+		 "hold-timeout: 'soon' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"on-access", "hold-timeout", "-1",
+		 "hold-timeout: '-1' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"on-access", "hold-timeout", "1.5s",
+		 "hold-timeout: '1.5s' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"on-access", "hold-timeout", "15 sec",
+		 "hold-timeout: '15 sec' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"on-access", "hold-timeout", "1M",
+		 "hold-timeout: '1M' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"on-access", "hold-timeout", "99ms",
+		 "hold-timeout: 99ms is out of range: 100ms to 3600000ms"},
+		{"on-access", "hold-timeout", "0",
+		 "hold-timeout: 0 is out of range: 100ms to 3600000ms"},
+		{"on-access", "hold-timeout", "3600001ms",
+		 "hold-timeout: 3600001ms is out of range: 100ms to 3600000ms"},
+		{"on-access", "hold-timeout", "1d",
+		 "hold-timeout: 1d is out of range: 100ms to 3600000ms"},
+		/* would be 1384 ms and 1 K if the products were allowed to wrap around */
+		{"on-access", "hold-timeout", "18446744073709553s",
+		 "hold-timeout: '18446744073709553s' is not a duration such as 500ms, 15s, 2m or "
+		 "1h"},
+		{"engine", "max-file-size", "18014398509481985K",
+		 "max-file-size: '18014398509481985K' is not a size such as 4096, 512K, 100M or "
+		 "2G"},
+		{"engine", "max-file-size", "99999999999999999999",
+		 "max-file-size: '99999999999999999999' is not a size such as 4096, 512K, 100M or "
+		 "2G"},
+		{"engine", "max-file-size", "100MB",
+		 "max-file-size: '100MB' is not a size such as 4096, 512K, 100M or 2G"},
+		{"engine", "max-file-size", "0x10",
+		 "max-file-size: '0x10' is not a size such as 4096, 512K, 100M or 2G"},
+		{"engine", "max-file-size", "0",
+		 "max-file-size: 0 is out of range: 1 bytes to 2146435072 bytes"},
+		{"engine", "max-file-size", "2G",
+		 "max-file-size: 2G is out of range: 1 bytes to 2146435072 bytes"},
+		{"alerts", "log-file-max-size", "4095",
+		 "log-file-max-size: 4095 is out of range: 4096 bytes to 1099511627776 bytes"},
+		{"engine", "workers", "many", "workers: 'many' is not a number, or auto"},
+		{"engine", "workers", "4K", "workers: '4K' is not a number, or auto"},
+		{"engine", "workers", "+4", "workers: '+4' is not a number, or auto"},
+		{"engine", "workers", "0", "workers: 0 is out of range: 1 to 128"},
+		{"engine", "workers", "129", "workers: 129 is out of range: 1 to 128"},
+		{"service", "run-dir", "run",
+		 "run-dir: 'run': a path must be absolute: begin with /"},
+		{"service", "run-dir", "/run/../etc",
+		 "run-dir: '/run/../etc': a path must not contain . or .. as a component"},
+		{"service", "run-dir", "/run/*", "run-dir: '/run/*': * is not allowed here"},
+		{"on-access", "include", "srv",
+		 "include: 'srv': a path must be absolute: begin with /"},
+		{"on-access", "exclude", "/srv/./x",
+		 "exclude: '/srv/./x': a path must not contain . or .. as a component"},
+		{"on-access", "exclude-process", "/usr/**bin",
+		 "exclude-process: '/usr/**bin': ** must stand alone between two slashes"},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		char problem[768] = "";
+		int r = conf_set(*state, cases[i].section, cases[i].key, cases[i].value, 0, problem,
+				 sizeof(problem));
+
+		if (r != -EINVAL || strcmp(problem, cases[i].problem))
+			fail_msg("%s = %s: %d, %s", cases[i].key, cases[i].value, r, problem);
+	}
+	defaults_are_those_documented(state);
+}
+
+static void planned_keys_are_known_and_say_that_they_do_nothing(void **state)
+{
+	static const char *const keys[][2] = {
+		{"on-access", "scan-ahead"},
+		{"full-scan", "schedule"},
+		{"full-scan", "path"},
+		{"full-scan", "exclude"},
+		{"full-scan", "cross-filesystems"},
+		{"full-scan", "finish-by"},
+		{"full-scan", "cpu"},
+		{"full-scan", "random-delay"},
+		{"signatures", "mirror"},
+		{"signatures", "database"},
+		{"signatures", "check-every"},
+		{"signatures", "random-delay"},
+		{"signatures", "custom"},
+		{"signatures", "rate-limit"},
+		{"signatures", "proxy"},
+		{"signatures", "max-age-warning"},
+		{"alerts", "json-file"},
+		{"alerts", "repeat-after"},
+		{"alerts", "command"},
+		{"alerts", "webhook"},
+		{"alerts", "metrics-file"},
+		{"quarantine", "action"},
+		{"quarantine", "directory"},
+		{"quarantine", "max-size"},
+		{"quarantine", "keep"},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+		char problem[768] = "", expected[128];
+
+		(void)snprintf(expected, sizeof(expected), "%s: has no effect in this version",
+			       keys[i][1]);
+		assert_int_equal(
+			conf_set(*state, keys[i][0], keys[i][1], "x", 1, problem, sizeof(problem)),
+			1);
+		assert_string_equal(problem, expected);
+	}
+	defaults_are_those_documented(state);
+}
+
+static void every_section_is_known(void **state)
+{
+	static const char *const sections[] = {"service",    "on-access", "engine",    "full-scan",
+					       "signatures", "alerts",	  "quarantine"};
+
+	for (size_t i = 0; i < N_ELEMENTS(sections); i++)
+		assert_true(conf_knows_section(sections[i]));
+	assert_false(conf_knows_section("resolved"));
+	assert_false(conf_knows_section("Engine"));
+	assert_false(conf_knows_section(""));
+}
+
+static void lists_keep_order_and_lines_and_are_bounded(void **state)
+{
+	struct conf *conf = *state;
+	char problem[768], value[32];
+
+	for (unsigned i = 0; i < CONF_LIST_MAX; i++) {
+		(void)snprintf(value, sizeof(value), "/srv/%u", i);
+		assert_int_equal(conf_set(conf, "on-access", "exclude", value, 10 + i, problem,
+					  sizeof(problem)),
+				 0);
+	}
+	assert_int_equal(
+		conf_set(conf, "on-access", "exclude", "/one/more", 1, problem, sizeof(problem)),
+		-EINVAL);
+	assert_string_equal(problem, "exclude: '/one/more': more than 256 entries");
+
+	assert_int_equal(conf->exclude.n_entries, CONF_LIST_MAX);
+	assert_string_equal(conf->exclude.entries[0].text, "/srv/0");
+	assert_int_equal(conf->exclude.entries[0].line, 10);
+	assert_string_equal(conf->exclude.entries[255].text, "/srv/255");
+	assert_int_equal(conf->exclude.entries[255].line, 265);
+}
+
+static void a_single_key_is_taken_once_and_its_line_is_known(void **state)
+{
+	struct conf *conf = *state;
+	char problem[768];
+
+	assert_int_equal(conf_line(conf, "engine", "workers"), 0);
+	assert_int_equal(conf_set(conf, "engine", "workers", "3", 7, problem, sizeof(problem)), 0);
+	assert_int_equal(conf_line(conf, "engine", "workers"), 7);
+	assert_int_equal(conf_set(conf, "engine", "workers", "4", 9, problem, sizeof(problem)),
+			 -EINVAL);
+	assert_string_equal(problem, "workers: given before, on line 7");
+	assert_int_equal(conf->workers, 3);
+	assert_int_equal(conf_line(conf, "engine", "no-such-key"), 0);
+}
+
+static void signatures_are_in_the_state_directory_unless_told(void **state)
+{
+	char buffer[64];
+
+	assert_ptr_equal(conf_signatures_dir(*state, buffer, sizeof(buffer)), buffer);
+	assert_string_equal(buffer, "/var/lib/holdfast/signatures");
+	conf_fixture_set(*state, "service", "state-dir", "/state");
+	assert_string_equal(conf_signatures_dir(*state, buffer, sizeof(buffer)),
+			    "/state/signatures");
+	conf_fixture_set(*state, "engine", "signatures", "/sig");
+	assert_string_equal(conf_signatures_dir(*state, buffer, sizeof(buffer)), "/sig");
+}
+
+static void no_configuration_can_be_freed(void **state)
+{
+	assert_null(conf_free(NULL));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CONF_TEST(defaults_are_those_documented),
+		CONF_TEST(numbers_are_read_in_their_units),
+		CONF_TEST(choices_are_read),
+		CONF_TEST(switches_are_read),
+		CONF_TEST(paths_are_normalized),
+		CONF_TEST(bad_values_are_refused_with_a_reason_and_change_nothing),
+		CONF_TEST(planned_keys_are_known_and_say_that_they_do_nothing),
+		CONF_TEST(every_section_is_known),
+		CONF_TEST(lists_keep_order_and_lines_and_are_bounded),
+		CONF_TEST(a_single_key_is_taken_once_and_its_line_is_known),
+		CONF_TEST(signatures_are_in_the_state_directory_unless_told),
+		CONF_TEST(no_configuration_can_be_freed),
+	};
+
+	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "../../../src/guard/file.h"
+#include "../support/scratch.h"
+
+#include <errno.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+static int open_file(const char *name, const char *content)
+{
+	int fd;
+
+	scratch_write(name, content, strlen(content));
+	fd = open(name, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void assert_path(int fd, const char *name)
+{
+	char path[PATH_MAX], expected[PATH_MAX + 64];
+
+	(void)snprintf(expected, sizeof(expected), "%s/%s", scratch, name);
+	assert_int_equal(file_path(fd, path, sizeof(path)), 0);
+	assert_string_equal(path, expected);
+}
+
+static void the_path_is_the_one_it_has_now(void **state)
+{
+	int fd = open_file("a\nb \xff", "");
+
+	assert_path(fd, "a\nb \xff");
+	assert_int_equal(rename("a\nb \xff", "renamed"), 0);
+	assert_path(fd, "renamed");
+	close(fd);
+}
+
+static void an_unlinked_file_keeps_its_last_name(void **state)
+{
+	int fd = open_file("gone", "");
+
+	assert_int_equal(unlink("gone"), 0);
+	assert_path(fd, "gone");
+	close(fd);
+}
+
+/* A name cannot be used to pass for another file. */
+static void a_file_may_really_be_called_deleted(void **state)
+{
+	int fd = open_file("x (deleted)", "");
+
+	assert_path(fd, "x (deleted)");
+	assert_int_equal(unlink("x (deleted)"), 0);
+	assert_path(fd, "x (deleted)");
+	close(fd);
+}
+
+static void a_path_that_does_not_fit_becomes_a_description(void **state)
+{
+	int fd = open_file("file", "");
+	char path[64], expected[64];
+	struct stat status;
+
+	assert_int_equal(fstat(fd, &status), 0);
+	(void)snprintf(expected, sizeof(expected), "(inode %llu on device %u:%u)",
+		       (unsigned long long)status.st_ino, major(status.st_dev),
+		       minor(status.st_dev));
+	/* exactly too short by the NUL, and by much */
+	assert_int_equal(file_path(fd, path, strlen(scratch) + strlen("/file")), -ENAMETOOLONG);
+	assert_int_equal(strncmp(path, expected, strlen(scratch) + strlen("/file") - 1), 0);
+	assert_int_equal(file_path(fd, path, strlen(scratch) + strlen("/file") + 1), 0);
+	assert_int_equal(file_path(fd, path, 8), -ENAMETOOLONG);
+	assert_int_equal(strncmp(path, expected, 7), 0);
+	close(fd);
+}
+
+static void what_is_not_open_has_no_path(void **state)
+{
+	char path[PATH_MAX];
+
+	assert_int_equal(file_path(-1, path, sizeof(path)), -ENOENT);
+	assert_int_equal(*path, '(');
+}
+
+static void one_file_is_one_id_and_two_are_two(void **state)
+{
+	int fd = open_file("one", "x"), other = open_file("two", "x");
+	int again = open("one", O_RDONLY | O_CLOEXEC);
+	struct file_id id, other_id, again_id;
+	struct file_state ignored;
+
+	assert_int_equal(file_stat(fd, &id, &ignored), 0);
+	assert_int_equal(file_stat(other, &other_id, &ignored), 0);
+	assert_int_equal(file_stat(again, &again_id, &ignored), 0);
+	assert_memory_equal(&id, &again_id, sizeof(id));
+	assert_memory_not_equal(&id, &other_id, sizeof(id));
+	close(fd);
+	close(other);
+	close(again);
+}
+
+static void a_change_is_a_change_of_state(void **state)
+{
+	static const struct timespec past[2] = {{1000, 500}, {1000, 500}},
+				     later[2] = {{1000, 500}, {1000, 501}};
+	int fd = open_file("changes", "12");
+	struct file_state before, after;
+	struct file_id id;
+
+	assert_int_equal(futimens(fd, past), 0);
+	assert_int_equal(file_stat(fd, &id, &before), 0);
+	assert_int_equal(before.size, 2);
+	assert_int_equal(before.mtime_ns, 1000 * INT64_C(1000000000) + 500);
+	assert_int_equal(file_stat(fd, &id, &after), 0);
+	assert_true(file_state_equal(&before, &after));
+
+	assert_int_equal(futimens(fd, later), 0);
+	assert_int_equal(file_stat(fd, &id, &after), 0);
+	assert_false(file_state_equal(&before, &after));
+
+	/* each counts by itself */
+	after = before;
+	after.size++;
+	assert_false(file_state_equal(&before, &after));
+	after = before;
+	after.mtime_ns++;
+	assert_false(file_state_equal(&before, &after));
+	after = before;
+	after.ctime_ns++;
+	assert_false(file_state_equal(&before, &after));
+	close(fd);
+}
+
+static void what_is_not_open_cannot_be_asked(void **state)
+{
+	struct file_state file_state;
+	struct file_id id;
+
+	assert_int_equal(file_stat(-1, &id, &file_state), -EBADF);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_path_is_the_one_it_has_now),
+		cmocka_unit_test(an_unlinked_file_keeps_its_last_name),
+		cmocka_unit_test(a_file_may_really_be_called_deleted),
+		cmocka_unit_test(a_path_that_does_not_fit_becomes_a_description),
+		cmocka_unit_test(what_is_not_open_has_no_path),
+		cmocka_unit_test(one_file_is_one_id_and_two_are_two),
+		cmocka_unit_test(a_change_is_a_change_of_state),
+		cmocka_unit_test(what_is_not_open_cannot_be_asked),
+	};
+
+	if (file_init() < 0) {
+		print_message("skipped: /proc is not mounted\n");
+		return UNIT_SKIPPED;
+	}
+	return cmocka_run_group_tests_name("file", tests, scratch_setup, scratch_teardown);
+}
