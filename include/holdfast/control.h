@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * The control socket (RUN-DIR/control, SOCK_SEQPACKET): one request, one reply,
- * as often as the client likes. Only root and members of control-group may
- * connect. Requests carry no file descriptor.
+ * The control socket (RUN-DIR/control, SOCK_SEQPACKET): one request, one reply, as often as the
+ * client likes. Only root and members of control-group may connect. Requests carry no file
+ * descriptor.
  */
 #include "wire.h"
 
@@ -15,19 +15,14 @@ enum control_mode { CONTROL_MODE_BLOCK, CONTROL_MODE_NOTIFY, CONTROL_MODE_OFF };
 /* The counters begin with the guard process, except those from the history. */
 struct control_counters {
 	uint64_t opens;	       /* permission events read */
-	uint64_t out_of_scope; /* allowed: not below an include path, or
-				  excluded by path */
-	uint64_t excluded;     /* allowed: the service itself, an excluded user or
-				  process */
+	uint64_t out_of_scope; /* allowed: not below an include path, or excluded by path */
+	uint64_t excluded;     /* allowed: the service itself, an excluded user or process */
 	uint64_t verdicts[VERDICT_COUNT];
-	uint64_t joined;       /* opens that were answered by a scan already under way
-				*/
+	uint64_t joined;       /* opens that were answered by a scan already under way */
 	uint64_t denied;       /* opens refused */
 	uint64_t timeouts;     /* opens answered by on-timeout */
-	uint64_t rescans;      /* a file changed under its scan and was scanned again
-				*/
-	uint64_t marks;	       /* clean files the kernel was told to stop asking about
-				*/
+	uint64_t rescans;      /* a file changed under its scan and was scanned again */
+	uint64_t marks;	       /* clean files the kernel was told to stop asking about */
 	uint64_t drops;	       /* close-after-write: such a mark was dropped */
 	uint64_t workers_lost; /* workers that crashed or overran */
 	uint64_t not_scanned;  /* no room or no memory to scan it */
@@ -37,8 +32,7 @@ struct control_counters {
 
 struct control_status_reply {
 	struct wire_header header;
-	int64_t guard_started_at; /* seconds since the epoch, as all times here
-				   */
+	int64_t guard_started_at; /* seconds since the epoch, as all times here */
 	struct wire_history history;
 	struct wire_engine_info engine;
 	struct control_counters counters;

@@ -3,11 +3,9 @@
 
 /* What the engine says of the bytes of one file. */
 enum verdict {
-	VERDICT_CLEAN,	    /* every byte that counts was looked at, nothing was
-			       found */
+	VERDICT_CLEAN,	    /* every byte that counts was looked at, nothing was found */
 	VERDICT_INFECTED,   /* a signature matched */
-	VERDICT_INCOMPLETE, /* a limit was hit or time ran out: never treated as
-			       clean */
+	VERDICT_INCOMPLETE, /* a limit was hit or time ran out: never treated as clean */
 	VERDICT_FAILED,	    /* it could not be scanned at all */
 	VERDICT_COUNT
 };

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * Every message between holdfast's processes. One message is one datagram on a
- * SOCK_SEQPACKET socket: a fixed struct that begins with a wire_header, and at
- * most one file descriptor beside it. Both ends come from one build, so the
- * structs are the format; a peer that sends another version, type, length or
- * number of descriptors is dropped (see src/common/chan.h).
+ * Every message between holdfast's processes. One message is one datagram on a SOCK_SEQPACKET
+ * socket: a fixed struct that begins with a wire_header, and at most one file descriptor beside it.
+ * Both ends come from one build, so the structs are the format; a peer that sends another version,
+ * type, length or number of descriptors is dropped (see src/common/chan.h).
  *
- * Strings are NUL-terminated within their arrays; receivers check that with
- * wire_string_ok().
+ * Strings are NUL-terminated within their arrays; receivers check that with wire_string_ok().
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,25 +19,21 @@
 #define WIRE_TEXT_MAX	   1024
 #define WIRE_SIGNATURE_MAX 256
 #define WIRE_EXE_MAX                                                                               \
-	512 /* longer executable paths are cut: they only inform                                   \
-	     */
+	512 /* longer executable paths are cut: they only inform \ */
 
 enum wire_type {
 	/* supervisor to a child */
 	WIRE_CONFIG = 1,  /* fd: a sealed snapshot of the configuration */
 	WIRE_PEER,	  /* fd: a socket whose other end another process holds */
 	WIRE_PING,	  /* answer with WIRE_PONG from the main loop */
-	WIRE_ENGINE_DOWN, /* no engine can be started: do not keep openers
-			     waiting for one */
-	WIRE_TRUSTED_PID, /* this process reads the configuration: do not hold
-			     its opens */
+	WIRE_ENGINE_DOWN, /* no engine can be started: do not keep openers waiting for one */
+	WIRE_TRUSTED_PID, /* this process reads the configuration: do not hold its opens */
 	WIRE_HISTORY,	  /* restarts and gaps, for status */
 	/* a child to the supervisor */
 	WIRE_READY,
 	WIRE_FAILED, /* the child could not do what was asked; text says why */
 	WIRE_PONG,
-	/* anyone to the reporter, and the engine to the supervisor who passes
-	   it on */
+	/* anyone to the reporter, and the engine to the supervisor who passes it on */
 	WIRE_NOTE,
 	WIRE_FOUND,
 	/* engine to guard */
@@ -66,8 +60,7 @@ struct wire_header {
 };
 _Static_assert(sizeof(struct wire_header) == 8, "wire format");
 
-/* A message that is a type and nothing more: PING, PONG, CONFIG, ENGINE_DOWN,
- * control requests. */
+/* A message that is a type and nothing more: PING, PONG, CONFIG, ENGINE_DOWN, control requests. */
 struct wire_plain {
 	struct wire_header header;
 };
@@ -98,15 +91,14 @@ _Static_assert(sizeof(struct wire_trusted_pid) == 16, "wire format");
 struct wire_history {
 	struct wire_header header;
 	int64_t started_at;   /* of the supervisor, seconds since the epoch */
-	uint64_t last_gap_us; /* how long the last loss of the guard left files
-				 unprotected; 0: never */
+	uint64_t last_gap_us; /* how long the last loss of the guard left files unprotected; 0:
+				 never */
 	uint32_t guard_restarts, engine_restarts, reporter_restarts;
 	uint32_t unused;
 };
 _Static_assert(sizeof(struct wire_history) == 40, "wire format");
 
-/* READY and FAILED. The engine reports what it loaded; the others leave the
- * numbers 0. */
+/* READY and FAILED. The engine reports what it loaded; the others leave the numbers 0. */
 struct wire_result {
 	struct wire_header header;
 	uint32_t signatures;	  /* loaded, the embedded test signature included */
@@ -127,8 +119,7 @@ _Static_assert(sizeof(struct wire_note) == 1040, "wire format");
 enum wire_answer {
 	WIRE_ANSWER_BLOCKED,
 	WIRE_ANSWER_NOTIFIED, /* mode = notify: let through */
-	WIRE_ANSWER_LATE,     /* the verdict came after the hold deadline had let
-				 the opener through */
+	WIRE_ANSWER_LATE, /* the verdict came after the hold deadline had let the opener through */
 	WIRE_ANSWER_COUNT
 };
 
@@ -151,8 +142,7 @@ struct wire_engine_info {
 	uint32_t signatures;
 	uint32_t test_only;
 	uint32_t workers;
-	uint32_t scan_deadline_ms; /* a worker that is silent for longer is lost
-				    */
+	uint32_t scan_deadline_ms; /* a worker that is silent for longer is lost */
 };
 _Static_assert(sizeof(struct wire_engine_info) == 32, "wire format");
 
@@ -175,8 +165,7 @@ struct wire_verdict {
 	uint64_t id;
 	uint32_t verdict; /* enum verdict */
 	uint32_t unused;
-	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE,
-					    FAILED: why */
+	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE, FAILED: why */
 };
 _Static_assert(sizeof(struct wire_verdict) == 280, "wire format");
 
@@ -184,8 +173,7 @@ _Static_assert(sizeof(struct wire_verdict) == 280, "wire format");
 #define WIRE_MESSAGE_MAX 8192
 _Static_assert(sizeof(struct wire_found) <= WIRE_MESSAGE_MAX, "wire format");
 
-/* wire_string_ok() says whether a string array that came over a socket ends
- * within its bounds. */
+/* wire_string_ok() says whether a string array that came over a socket ends within its bounds. */
 static inline bool wire_string_ok(const char *string, size_t size)
 {
 	return memchr(string, '\0', size) != NULL;

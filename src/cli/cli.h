@@ -24,8 +24,8 @@ int verb_verify(const struct cli *cli, int argc, char **argv);
 /* cli_error() prints a line on standard error and returns CLI_ERROR. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* cli_read_conf() reads and resolves the configuration; problems go to standard error, then NULL.
- */
+/* cli_read_conf() reads and resolves the configuration; problems go to standard error, then
+ * NULL. */
 struct conf *cli_read_conf(const struct cli *cli);
 
 /* cli_style() returns the terminal sequence that begins a style, or ends it, or "" where standard

@@ -21,8 +21,8 @@ static const struct {
 	[POLICY_IN_SCOPE] = {"in-scope", "protected by"},
 };
 
-/* Makes a path absolute and resolves its symbolic links, as the kernel does before it names a file.
- */
+/* Makes a path absolute and resolves its symbolic links, as the kernel does before it names a
+ * file. */
 static char *explain_resolve(const char *path)
 {
 	char directory[PATH_MAX], *absolute, *normal, *real = NULL;
@@ -36,8 +36,8 @@ static char *explain_resolve(const char *path)
 	if (!absolute)
 		return NULL;
 
-	/* Where it exists realpath() knows what . and .. mean. Where not, there is no file to open.
-	 */
+	/* Where it exists realpath() knows what . and .. mean. Where not, there is no file to
+	 * open. */
 	real = realpath(absolute, NULL);
 	if (!real) {
 		normal = match_normalize(absolute, &problem);

@@ -36,12 +36,9 @@ static void print_help(void)
 		(void)snprintf(call, sizeof(call), "%s %s", verbs[i].name, verbs[i].operands);
 		(void)printf("  %-22s %s\n", call, verbs[i].summary);
 	}
-	(void)printf("\nOptions:\n"
-		     "  --config FILE          instead of %s\n"
-		     "  --json                 for programs\n"
-		     "  --help, --version\n"
-		     "\nExit codes: 0 yes, 1 no, 2 error; status: 0 fine, 1 warning, 2 not "
-		     "protecting.\n",
+	(void)printf("\nOptions:\n  --config FILE          instead of %s\n  --json                 "
+		     "for programs\n  --help, --version\n\nExit codes: 0 yes, 1 no, 2 error; "
+		     "status: 0 fine, 1 warning, 2 not protecting.\n",
 		     CONF_FILE_DEFAULT);
 }
 

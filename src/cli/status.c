@@ -121,10 +121,9 @@ static void status_judge(struct status *status)
 		status_warn(status, STATUS_WARNING,
 			    "mode = notify: malware is reported, not blocked");
 	if (reply->engine.test_only)
-		status_warn(
-			status, STATUS_WARNING,
-			"ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found. Put "
-			"signature files into the directory of signatures and reload");
+		status_warn(status, STATUS_WARNING,
+			    "ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found. "
+			    "Put signature files into the directory of signatures and reload");
 	if (reply->counters.overflows)
 		status_warn(status, STATUS_WARNING,
 			    "the kernel's queue overflowed %" PRIu64

@@ -166,8 +166,8 @@ int verb_verify(const struct cli *cli, int argc, char **argv)
 		status = verify_make(&trial);
 		made = status == CLI_OK;
 	}
-	/* Not earlier: reading the configuration looks up users as well, in the same static memory.
-	 */
+	/* Not earlier: reading the configuration looks up users as well, in the same static
+	 * memory. */
 	if (status == CLI_OK && geteuid() == 0)
 		user = getpwnam(UNPRIVILEGED_USER);
 	if (status == CLI_OK)

@@ -7,8 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Room for more descriptors than any message has, so that surplus ones are seen
- * and closed. */
+/* Room for more descriptors than any message has, so that surplus ones are seen and closed. */
 #define FDS_MAX 4
 
 int chan_pair(int ret_ends[2])
@@ -87,9 +86,8 @@ static const struct chan_rule *chan_find_rule(const struct chan_rule *rules,
 
 int chan_serve(int fd, const struct chan_rule *rules, void *context)
 {
-	/* The message is large; static, because every process serves its
-	 * sockets from one thread.
-	 */
+	/* The message is large; static, because every process serves its sockets from one
+	 * thread. */
 	static struct chan_message message;
 	struct iovec iov = {.iov_base = message.bytes, .iov_len = sizeof(message.bytes)};
 	union {

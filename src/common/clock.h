@@ -14,15 +14,13 @@ static inline uint64_t clock_read_us(clockid_t clock)
 	return (uint64_t)now.tv_sec * CLOCK_US_PER_SEC + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* clock_monotonic_us() returns microseconds that never jump; for deadlines and
- * durations. */
+/* clock_monotonic_us() returns microseconds that never jump; for deadlines and durations. */
 static inline uint64_t clock_monotonic_us(void)
 {
 	return clock_read_us(CLOCK_MONOTONIC);
 }
 
-/* clock_wall_us() returns microseconds since the epoch; for what people read.
- */
+/* clock_wall_us() returns microseconds since the epoch; for what people read. */
 static inline uint64_t clock_wall_us(void)
 {
 	return clock_read_us(CLOCK_REALTIME);

@@ -262,8 +262,7 @@ struct conf_unit {
 	uint64_t factor;
 };
 
-/* A number with a unit behind it. The first unit is the one a bare number has.
- */
+/* A number with a unit behind it. The first unit is the one a bare number has. */
 static bool conf_parse_number(const char *value, const struct conf_unit *units, uint64_t *ret)
 {
 	unsigned long long number;
@@ -350,8 +349,7 @@ static int conf_set_bool(bool *member, const char *value, char *problem, size_t 
 	return r;
 }
 
-/* Copies the text for a list: rules are normalized, names are taken as they
- * are. */
+/* Copies the text for a list: rules are normalized, names are taken as they are. */
 static char *conf_entry_text(const struct conf_key *key, const char *value, const char **problem)
 {
 	return key->type == CONF_RULES ? match_normalize(value, problem) : strdup(value);
@@ -437,9 +435,8 @@ char *conf_signatures_dir(const struct conf *conf, char *buffer, size_t size)
 }
 
 /*
- * A snapshot is a run of section NUL key NUL value NUL. Unlike the INI file it
- * can hold any path: symbolic links may resolve to names that no line of an INI
- * file can spell.
+ * A snapshot is a run of section NUL key NUL value NUL. Unlike the INI file it can hold any path:
+ * symbolic links may resolve to names that no line of an INI file can spell.
  */
 static void conf_write_one(FILE *out, const struct conf_key *key, const char *value)
 {
@@ -531,8 +528,7 @@ int conf_snapshot(const struct conf *conf)
 	return r < 0 ? r : fd;
 }
 
-/* Steps from string to string within the snapshot. NULL: there is no further
- * one. */
+/* Steps from string to string within the snapshot. NULL: there is no further one. */
 static const char *snapshot_next(const char **at, const char *end)
 {
 	const char *string = *at, *nul = memchr(string, '\0', (size_t)(end - string));

@@ -3,13 +3,12 @@
 /*
  * conf: the configuration as a value.
  *
- * conf.c         the table of all keys; setting one value; the snapshot other
- * processes get conf_file.c    reading the INI file conf_resolve.c what needs
- * the system: users, symbolic links, whether paths exist
+ * - conf.c: the table of all keys; setting one value; the snapshot other processes get
+ * - conf_file.c: reading the INI file
+ * - conf_resolve.c: what needs the system: users, symbolic links, whether paths exist
  *
- * Reading and resolving open files and may wait for a name service: never in
- * the guard's or the supervisor's loop. A snapshot holds resolved values only,
- * and reading it does neither.
+ * Reading and resolving open files and may wait for a name service: never in the guard's or the
+ * supervisor's loop. A snapshot holds resolved values only, and reading it does neither.
  */
 #include <holdfast/control.h>
 #include <stdbool.h>
@@ -39,8 +38,7 @@ struct conf_list {
 
 enum conf_answer { CONF_ALLOW, CONF_DENY };
 
-/* Durations are in milliseconds, sizes in bytes. Strings are never NULL unless
- * it says so. */
+/* Durations are in milliseconds, sizes in bytes. Strings are never NULL unless it says so. */
 struct conf {
 	/* [service] */
 	char *user, *control_group;
@@ -58,8 +56,7 @@ struct conf {
 	unsigned on_timeout, on_failure, on_incomplete; /* enum conf_answer */
 
 	/* [engine] */
-	char *signatures; /* a directory; NULL: not given, see
-			     conf_signatures_dir() */
+	char *signatures; /* a directory; NULL: not given, see conf_signatures_dir() */
 	uint64_t workers; /* 0: one for each core */
 	uint64_t max_file_size, max_scan_size, max_scan_time_ms;
 	bool detect_pua, heuristics;
@@ -70,26 +67,23 @@ struct conf {
 	char *log_file;	   /* NULL: none */
 	uint64_t log_file_max_size;
 
-	unsigned lines[CONF_KEYS_MAX]; /* where each key was given, see
-					  conf_line() */
+	unsigned lines[CONF_KEYS_MAX]; /* where each key was given, see conf_line() */
 };
 
 /*
- * Told of each problem. priority is LOG_ERR (the configuration is refused) or
- * LOG_WARNING; line is 0 where the problem belongs to no line.
+ * Told of each problem. priority is LOG_ERR (the configuration is refused) or LOG_WARNING; line is
+ * 0 where the problem belongs to no line.
  */
 typedef void (*conf_report)(void *context, int priority, unsigned line, const char *text);
 
-/* conf_new() returns a configuration of defaults, NULL when out of memory.
- * conf_free() takes NULL.
- */
+/* conf_new() returns a configuration of defaults, NULL when out of memory. conf_free() takes
+ * NULL. */
 struct conf *conf_new(void);
 struct conf *conf_free(struct conf *conf);
 
 /*
- * conf_set() gives one key a value. Returns 0; 1 when the key is valid but has
- * no effect in this version (problem says so); -EINVAL with the reason in
- * problem; -ENOMEM.
+ * conf_set() gives one key a value. Returns 0; 1 when the key is valid but has no effect in this
+ * version (problem says so); -EINVAL with the reason in problem; -ENOMEM.
  */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value,
 	     unsigned line, char *problem, size_t problem_size);
@@ -97,40 +91,38 @@ int conf_set(struct conf *conf, const char *section, const char *key, const char
 /* conf_knows_section() says whether any key belongs to this section. */
 bool conf_knows_section(const char *section);
 
-/* conf_line() returns the line on which a key was given last; 0: it was not
- * given in a file. */
+/* conf_line() returns the line on which a key was given last; 0: it was not given in a file. */
 unsigned conf_line(const struct conf *conf, const char *section, const char *key);
 
 /*
- * conf_signatures_dir() writes the directory of signatures to buffer: the one
- * configured, or "signatures" in state-dir. Returns buffer.
+ * conf_signatures_dir() writes the directory of signatures to buffer: the one configured, or
+ * "signatures" in state-dir. Returns buffer.
  */
 char *conf_signatures_dir(const struct conf *conf, char *buffer, size_t size);
 
 /*
- * conf_read_file() reads an INI file. Everything found wrong is reported; then
- * it returns NULL, or also when it cannot be read at all.
+ * conf_read_file() reads an INI file. Everything found wrong is reported; then it returns NULL, or
+ * also when it cannot be read at all.
  */
 struct conf *conf_read_file(const char *path, conf_report report, void *context);
 
 /*
- * conf_resolve() looks up the users and groups, resolves symbolic links in the
- * literal parts of rules (the kernel reports paths without them) and checks
- * that what must exist does. Returns 0, or -EINVAL after reporting everything
- * found wrong.
+ * conf_resolve() looks up the users and groups, resolves symbolic links in the literal parts of
+ * rules (the kernel reports paths without them) and checks that what must exist does. Returns 0, or
+ * -EINVAL after reporting everything found wrong.
  */
 int conf_resolve(struct conf *conf, conf_report report, void *context);
 
 /*
- * conf_resolve_path() resolves the symbolic links of the longest leading part
- * of path that exists. Returns a string to free, NULL when out of memory.
+ * conf_resolve_path() resolves the symbolic links of the longest leading part of path that exists.
+ * Returns a string to free, NULL when out of memory.
  */
 char *conf_resolve_path(const char *path);
 
 /*
- * conf_snapshot() writes a resolved configuration to a sealed memfd. Returns
- * it, or a negative errno. conf_from_snapshot() reads one from fd, which stays
- * the caller's; NULL when it is not a snapshot.
+ * conf_snapshot() writes a resolved configuration to a sealed memfd. Returns it, or a negative
+ * errno. conf_from_snapshot() reads one from fd, which stays the caller's; NULL when it is not a
+ * snapshot.
  */
 int conf_snapshot(const struct conf *conf);
 struct conf *conf_from_snapshot(int fd);

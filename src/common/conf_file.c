@@ -14,8 +14,8 @@
 #include <string.h>
 #include <syslog.h>
 
-/* inih's buffer has room for 200 bytes with the newline and the NUL; a line may
- * be at most this long. */
+/* inih's buffer has room for 200 bytes with the newline and the NUL; a line may be at most this
+ * long. */
 #define LINE_LENGTH_MAX 198
 
 struct conf_file {
@@ -63,12 +63,12 @@ static const char *line_problem(const char *line, size_t length)
 	if (length > LINE_LENGTH_MAX)
 		return "the line is too long: at most 198 bytes";
 	if (strchr(blank, *line))
-		return "the line is indented: every key stands at the beginning of a line of its "
-		       "own";
+		return "the line is indented: every key stands on a line of its own, at its "
+		       "beginning";
 	for (const char *c = strchr(line, ';'); c; c = strchr(c + 1, ';'))
 		if (strchr(blank, c[-1]))
-			return "a comment must stand on a line of its own: what follows ' ;' would "
-			       "be lost";
+			return "a comment must stand on a line of its own (what follows ' ;' would "
+			       "be lost)";
 	return *line == '[' || strpbrk(line, "=:") ? NULL : not_ini;
 }
 

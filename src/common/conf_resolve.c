@@ -66,14 +66,12 @@ static void resolve_service(struct resolver *resolver)
 
 	if (!resolve_user(conf->user, &conf->uid, &conf->gid))
 		conf_problem(&resolver->problems, line,
-			     "user: there is no user '%s'; create it as a "
-			     "system user of its own",
+			     "user: there is no user '%s'; create it as a system user of its own",
 			     conf->user);
 	else if (conf->uid == 0)
 		conf_problem(&resolver->problems, line,
-			     "user: must not be root: its opens are never "
-			     "held, and files from anywhere "
-			     "are unpacked as this user");
+			     "user: must not be root: its opens are never held, and files from "
+			     "anywhere are unpacked as this user");
 	if (!resolve_group(conf->control_group, &conf->control_gid))
 		conf_problem(&resolver->problems, conf_line(conf, "service", "control-group"),
 			     "control-group: there is no group '%s'", conf->control_group);
@@ -111,8 +109,7 @@ char *conf_resolve_path(const char *path)
 	if (!head)
 		return NULL;
 
-	/* Leave out components from the end until the rest exists; the root
-	 * always does. */
+	/* Leave out components from the end until the rest exists; the root always does. */
 	while (!(real = realpath(*head ? head : "/", NULL)) && *head)
 		*strrchr(head, '/') = '\0';
 	resolved = real ? path_join(real, path + strlen(head)) : NULL;
@@ -121,8 +118,7 @@ char *conf_resolve_path(const char *path)
 	return resolved;
 }
 
-/* Resolves what stands before the first component with a *; the rest is a
- * pattern, not a path. */
+/* Resolves what stands before the first component with a *; the rest is a pattern, not a path. */
 static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
 {
 	unsigned length = match_literal_length(entry->text);
@@ -150,9 +146,8 @@ static void resolve_rules(struct resolver *resolver, struct conf_list *list)
 		resolve_rule(resolver, &list->entries[i]);
 }
 
-/* The filesystems that a permission mark makes no sense on, or is dangerous on:
- * a server that does not answer would hang the guard, and changes made on the
- * far side raise no event. */
+/* The filesystems that a permission mark makes no sense on, or is dangerous on: a server that does
+ * not answer would hang the guard, and changes made on the far side raise no event. */
 static const char *filesystem_problem(long type)
 {
 	switch (type) {
@@ -165,8 +160,7 @@ static const char *filesystem_problem(long type)
 	case TRACEFS_MAGIC:
 	case SECURITYFS_MAGIC:
 	case BPF_FS_MAGIC:
-		return "the kernel's own filesystem, which holds no files to "
-		       "scan";
+		return "the kernel's own filesystem, which holds no files to scan";
 	case NFS_SUPER_MAGIC:
 	case SMB_SUPER_MAGIC:
 	case CIFS_SUPER_MAGIC:
@@ -174,14 +168,11 @@ static const char *filesystem_problem(long type)
 	case CEPH_SUPER_MAGIC:
 	case AFS_SUPER_MAGIC:
 	case V9FS_MAGIC:
-		return "a network filesystem; this version protects local ones "
-		       "only";
+		return "a network filesystem; this version protects local ones only";
 	case FUSE_SUPER_MAGIC:
-		return "a FUSE filesystem; this version protects the kernel's "
-		       "own filesystems only";
+		return "a FUSE filesystem; this version protects the kernel's own filesystems only";
 	case AUTOFS_SUPER_MAGIC:
-		return "an automounter's directory; include what is mounted "
-		       "there";
+		return "an automounter's directory; include what is mounted there";
 	default:
 		return NULL;
 	}
@@ -204,8 +195,7 @@ static void check_include(struct resolver *resolver, const struct conf_entry *en
 	free(directory);
 }
 
-/* Where a file or directory that will be made must have a directory above it.
- */
+/* Where a file or directory that will be made must have a directory above it. */
 static void check_parent(struct resolver *resolver, const char *section, const char *key,
 			 const char *path)
 {
@@ -221,9 +211,8 @@ static void check_parent(struct resolver *resolver, const char *section, const c
 	free(parent);
 }
 
-/* The default directory of signatures may be missing: the embedded test
- * signature is loaded then.
- */
+/* The default directory of signatures may be missing: the embedded test signature is loaded
+ * then. */
 static void check_signatures(struct resolver *resolver)
 {
 	const char *directory = resolver->conf->signatures;

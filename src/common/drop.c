@@ -31,8 +31,7 @@ int drop_new_privs(void)
 
 int drop_to_user(uid_t uid, gid_t gid)
 {
-	/* The bounding set needs CAP_SETPCAP, which goes with the uid: first
-	 * this, then that. */
+	/* The bounding set needs CAP_SETPCAP, which goes with the uid: first this, then that. */
 	capng_clear(CAPNG_SELECT_BOUNDS);
 	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
 		return -EPERM;
@@ -44,8 +43,7 @@ int drop_to_user(uid_t uid, gid_t gid)
 	return drop_new_privs();
 }
 
-/* Landlock has no wrapper in libc. Rights by version of its interface, see
- * landlock(7). */
+/* Landlock has no wrapper in libc. Rights by version of its interface, see landlock(7). */
 #define RIGHTS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define RIGHTS_WRITE                                                                               \
 	(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |                             \

@@ -1,36 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * drop: giving up privileges, for good. Each program calls one of these in one
- * visible place, before it touches anything that comes from outside. They
- * return 0 or a negative errno, and a program that cannot drop what it should
- * must not go on.
+ * drop: giving up privileges, for good. Each program calls one of these in one visible place,
+ * before it touches anything that comes from outside. They return 0 or a negative errno, and a
+ * program that cannot drop what it should must not go on.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 /*
- * drop_capabilities() keeps exactly the n given capabilities (CAP_*), effective
- * and permitted, in no other set; the bounding set is reduced to the n_bounding
- * given ones. Needs CAP_SETPCAP.
+ * drop_capabilities() keeps exactly the n given capabilities (CAP_*), effective and permitted, in
+ * no other set; the bounding set is reduced to the n_bounding given ones. Needs CAP_SETPCAP.
  */
 int drop_capabilities(const int *keep, size_t n, const int *bounding, size_t n_bounding);
 
-/* drop_to_user() becomes uid and gid without supplementary groups and without a
- * capability in any set. no_new_privs is set, so that nothing executed
- * afterwards can have any. */
+/* drop_to_user() becomes uid and gid without supplementary groups and without a capability in any
+ * set. no_new_privs is set, so that nothing executed afterwards can have any. */
 int drop_to_user(uid_t uid, gid_t gid);
 
-/* drop_new_privs() sets no_new_privs: no program executed from here on gains
- * anything. */
+/* drop_new_privs() sets no_new_privs: no program executed from here on gains anything. */
 int drop_new_privs(void);
 
 /*
- * drop_filesystem() confines the process by Landlock: files below writable may
- * be read, written, made and removed, files below the n readable directories
- * read, and no other file be opened. Descriptors it holds or is sent are not
- * affected. Returns 1 where the kernel has no Landlock.
+ * drop_filesystem() confines the process by Landlock: files below writable may be read, written,
+ * made and removed, files below the n readable directories read, and no other file be opened.
+ * Descriptors it holds or is sent are not affected. Returns 1 where the kernel has no Landlock.
  */
 int drop_filesystem(const char *writable, const char *const *readable, size_t n);
 

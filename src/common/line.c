@@ -6,9 +6,8 @@
 #include <string.h>
 
 /*
- * Decodes one character of well-formed UTF-8 (RFC 3629: no surrogates, no
- * overlong forms, nothing above U+10FFFF). Returns its length, or 0 when the
- * bytes are not such a character.
+ * Decodes one character of well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing
+ * above U+10FFFF). Returns its length, or 0 when the bytes are not such a character.
  */
 static size_t utf8_decode(const unsigned char *s, uint32_t *ret_code)
 {

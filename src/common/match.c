@@ -11,8 +11,7 @@ struct component {
 	size_t length;
 };
 
-/* Steps over slashes to the next component. Its length is 0 at the end of the
- * path. */
+/* Steps over slashes to the next component. Its length is 0 at the end of the path. */
 static struct component component_next(const char *at)
 {
 	at += strspn(at, "/");
@@ -65,8 +64,8 @@ char *match_normalize(const char *rule, const char **ret_problem)
 	return normal;
 }
 
-/* One component against one pattern. Only the last * needs to be tried again:
- * it can take over what an earlier one would have taken. */
+/* One component against one pattern. Only the last * needs to be tried again: it can take over what
+ * an earlier one would have taken. */
 static bool component_match(struct component pattern, struct component name)
 {
 	const size_t none = (size_t)-1;
@@ -96,9 +95,8 @@ bool match_path(const char *rule, const char *path)
 	struct component pattern = component_next(rule), name = component_next(path);
 	struct component after_stars = {0}, retry = {0};
 
-	/* The same walk one level up: components for characters, ** for *. The
-	 * rule may end before the path does, as a rule means all that is below
-	 * it. */
+	/* The same walk one level up: components for characters, ** for *. The rule may end before
+	 * the path does, as a rule means all that is below it. */
 	while (pattern.length) {
 		if (component_is(pattern, "**")) {
 			after_stars = component_next(pattern.start + pattern.length);

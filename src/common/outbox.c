@@ -19,8 +19,7 @@ struct outbox {
 	size_t n_letters, max;
 	uint64_t dropped;
 	int fd;
-	bool gone; /* the peer closed its end; fd stays open, as the event loop
-		      may still know it */
+	bool gone; /* the peer closed its end; fd stays open, as the event loop may still know it */
 };
 
 struct outbox *outbox_new(size_t max)

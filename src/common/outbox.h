@@ -12,35 +12,31 @@
 
 struct outbox;
 
-/* outbox_new() makes an empty outbox for at most max messages, with no peer.
- * NULL: out of memory.
- */
+/* outbox_new() makes an empty outbox for at most max messages, with no peer. NULL: out of
+ * memory. */
 struct outbox *outbox_new(size_t max);
 
-/* outbox_free() closes the socket and forgets the messages. Takes NULL. Returns
- * NULL. */
+/* outbox_free() closes the socket and forgets the messages. Takes NULL. Returns NULL. */
 struct outbox *outbox_free(struct outbox *outbox);
 
 /*
- * outbox_connect() takes ownership of fd and makes it the peer; -1: no peer.
- * Closes the one before, so an event loop must have forgotten that.
+ * outbox_connect() takes ownership of fd and makes it the peer; -1: no peer. Closes the one before,
+ * so an event loop must have forgotten that.
  */
 void outbox_connect(struct outbox *outbox, int fd);
 
-/* outbox_push() queues a copy of message (message->size bytes) and sends what
- * can be sent. */
+/* outbox_push() queues a copy of message (message->size bytes) and sends what can be sent. */
 void outbox_push(struct outbox *outbox, const struct wire_header *message);
 
 /* outbox_push_note() makes a WIRE_NOTE of a line of log and pushes it. */
 void outbox_push_note(struct outbox *outbox, int priority, const char *text);
 
 /*
- * outbox_flush() sends until the queue is empty (returns 0), the peer does not
- * take more (-EAGAIN: call again when fd is writable) or there is no peer
- * (-ENOTCONN: the messages wait for the next one).
+ * outbox_flush() sends until the queue is empty (returns 0), the peer does not take more (-EAGAIN:
+ * call again when fd is writable) or there is no peer (-ENOTCONN: the messages wait for the next
+ * one).
  */
 int outbox_flush(struct outbox *outbox);
 
-/* outbox_dropped() returns how many messages were lost so far because the queue
- * was full. */
+/* outbox_dropped() returns how many messages were lost so far because the queue was full. */
 uint64_t outbox_dropped(const struct outbox *outbox);

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * policy: which opens are to be held. The guard, the command line and (later)
- * full scans ask the same functions, so that a rule means the same everywhere.
- * Pure: no system call, no allocation.
+ * policy: which opens are to be held. The guard, the command line and (later) full scans ask the
+ * same functions, so that a rule means the same everywhere. Pure: no system call, no allocation.
  */
 #include "conf.h"
 
 enum policy_scope {
 	POLICY_NOT_INCLUDED, /* below no include path */
-	POLICY_EXCLUDED,     /* below an include path, and below an exclude path:
-				exclude always wins */
+	POLICY_EXCLUDED, /* below an include path, and below an exclude path: exclude always wins */
 	POLICY_IN_SCOPE
 };
 
@@ -19,15 +17,12 @@ struct policy_decision {
 	const struct conf_entry *rule; /* the rule that decided; NULL for POLICY_NOT_INCLUDED */
 };
 
-/* policy_path() decides by the path of the file: absolute, symbolic links
- * resolved. */
+/* policy_path() decides by the path of the file: absolute, symbolic links resolved. */
 struct policy_decision policy_path(const struct conf *conf, const char *path);
 
-/* policy_user() returns the exclude-user entry for this effective uid, NULL:
- * not excluded. */
+/* policy_user() returns the exclude-user entry for this effective uid, NULL: not excluded. */
 const struct conf_entry *policy_user(const struct conf *conf, uid_t uid);
 
-/* policy_process() returns the exclude-process rule that means this executable,
- * NULL: not excluded.
- */
+/* policy_process() returns the exclude-process rule that means this executable, NULL: not
+ * excluded. */
 const struct conf_entry *policy_process(const struct conf *conf, const char *exe);

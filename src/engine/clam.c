@@ -20,9 +20,8 @@ struct clam {
 	uint64_t max_scan_time_ms;
 };
 
-/* What libclamav said last. Its own messages name the file and line of a bad
- * signature; the error codes of its functions do not. The callback is
- * process-wide, hence the variable. */
+/* What libclamav said last. Its own messages name the file and line of a bad signature; the error
+ * codes of its functions do not. The callback is process-wide, hence the variable. */
 static char clam_last_message[512];
 
 static void clam_on_message(enum cl_msg severity, const char *full, const char *message,
@@ -57,8 +56,8 @@ static int clam_load_embedded(struct clam *clam, const char *scratch, unsigned *
 	return r;
 }
 
-/* Counts the files that are there to be loaded: 0 for an empty or missing
- * directory, or a negative errno. */
+/* Counts the files that are there to be loaded: 0 for an empty or missing directory, or a negative
+ * errno. */
 static int clam_count_files(const char *directory)
 {
 	DIR *dir = opendir(directory);
@@ -117,8 +116,7 @@ static int clam_configure(struct clam *clam, const struct conf *conf, const char
 		{CL_ENGINE_MAX_FILESIZE, conf->max_file_size},
 		{CL_ENGINE_MAX_SCANSIZE, conf->max_scan_size},
 		{CL_ENGINE_MAX_SCANTIME, conf->max_scan_time_ms},
-		/* The library's cache stores scans that were cut short as
-		   clean. */
+		/* The library's cache stores scans that were cut short as clean. */
 		{CL_ENGINE_DISABLE_CACHE, 1},
 		{CL_ENGINE_DISABLE_PE_STATS, 1},
 	};
@@ -130,9 +128,8 @@ static int clam_configure(struct clam *clam, const struct conf *conf, const char
 	clam->max_scan_time_ms = conf->max_scan_time_ms;
 	clam->options.parse = ~0u;
 	clam->options.general = conf->heuristics ? CL_SCAN_GENERAL_HEURISTICS : 0;
-	/* Reaching a limit is reported as a finding of its own, which
-	 * clam_scan() tells apart. Without this a file cut short would be
-	 * called clean. */
+	/* Reaching a limit is reported as a finding of its own, which clam_scan() tells apart.
+	 * Without this a file cut short would be called clean. */
 	clam->options.heuristic = CL_SCAN_HEURISTIC_EXCEEDS_MAX;
 	return r;
 }
@@ -207,8 +204,7 @@ void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
 {
 	uint64_t began = clock_monotonic_us();
 	unsigned long scanned = 0;
-	const char *name = NULL; /* left untouched by libclamav for files of 5
-				    bytes and fewer */
+	const char *name = NULL; /* left untouched by libclamav for files of 5 bytes and fewer */
 	int code =
 		cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
 	/* Running out of time is not reported: it comes back as clean. */

@@ -23,9 +23,8 @@
 
 #define WORKERS_MAX 128
 
-/* Files that kill workers must not turn the engine into a fork bomb: so many
- * replacements a second.
- */
+/* Files that kill workers must not turn the engine into a fork bomb: so many replacements a
+ * second. */
 #define RESPAWNS_PER_SECOND 50
 
 struct engine {
@@ -57,9 +56,8 @@ static void engine_log(void *context, int priority, const char *text)
 
 static int scratch_remove(const char *path, const struct stat *status, int type, struct FTW *walk)
 {
-	/* What cannot be removed is found by the next worker of this slot, and
-	 * is in nobody's way.
-	 */
+	/* What cannot be removed is found by the next worker of this slot, and is in nobody's
+	 * way. */
 	(void)remove(path);
 	return 0;
 }
@@ -86,8 +84,8 @@ static void engine_fork_worker(struct engine *engine, unsigned slot)
 	}
 	message.pid = fork();
 	if (message.pid == 0) {
-		/* Descriptors below are the standard ones; the rest is none of
-		 * the worker's business. */
+		/* Descriptors below are the standard ones; the rest is none of the worker's
+		 * business. */
 		if (dup2(ends[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
 			_exit(WORKER_NOT_CONFINED);
 		worker_run(engine->clam, 3, scratch, engine->conf->max_scan_time_ms);
@@ -97,15 +95,13 @@ static void engine_fork_worker(struct engine *engine, unsigned slot)
 		log_error("cannot fork a worker: %m");
 	} else {
 		engine->slots[slot] = message.pid;
-		/* A guard that cannot be told is gone, and the worker ends with
-		 * the socket. */
+		/* A guard that cannot be told is gone, and the worker ends with the socket. */
 		(void)chan_send(engine->guard, &message.header, ends[0]);
 	}
 	close(ends[0]);
 }
 
-/* Forks what is missing. Returns false when some must wait for the next second.
- */
+/* Forks what is missing. Returns false when some must wait for the next second. */
 static bool engine_fill_slots(struct engine *engine)
 {
 	uint64_t now = clock_monotonic_us();
@@ -173,8 +169,8 @@ static const struct chan_rule guard_rules[] = {
 	{0},
 };
 
-/* Serves a new guard. The workers of the one before end with their sockets, or
- * are ended here: what they are scanning interests nobody any more. */
+/* Serves a new guard. The workers of the one before end with their sockets, or are ended here: what
+ * they are scanning interests nobody any more. */
 static int engine_take_guard(void *context, struct chan_message *message)
 {
 	struct engine *engine = context;
@@ -228,8 +224,7 @@ static int engine_loop(struct engine *engine)
 		if (fds[1].revents)
 			engine_reap(engine);
 		if (fds[2].revents && chan_serve(engine->guard, guard_rules, engine) < 0) {
-			/* The guard died; the supervisor will introduce the
-			 * next. */
+			/* The guard died; the supervisor will introduce the next. */
 			close(engine->guard);
 			engine->guard = -1;
 		}
@@ -237,10 +232,9 @@ static int engine_loop(struct engine *engine)
 			return 0;
 	}
 	if (engine->cannot_confine)
-		engine_report(
-			engine, WIRE_FAILED,
-			"the workers cannot be confined (seccomp or Landlock refused): nothing is "
-			"scanned without that");
+		engine_report(engine, WIRE_FAILED,
+			      "the workers cannot be confined (seccomp or Landlock refused): "
+			      "nothing is scanned without that");
 	return engine->cannot_confine;
 }
 
@@ -270,9 +264,8 @@ static bool engine_load(struct engine *engine)
 		engine_report(engine, WIRE_FAILED, problem);
 		return false;
 	}
-	/* What loading needed and no longer needs would be copied by every
-	 * worker that touches it.
-	 */
+	/* What loading needed and no longer needs would be copied by every worker that touches
+	 * it. */
 	(void)malloc_trim(0);
 
 	if (!drop_has_landlock())
@@ -315,8 +308,7 @@ int engine_run(int channel)
 
 	log_set_sink(NULL, NULL);
 	conf_free(engine.conf);
-	/* The signatures go with the process: giving gigabytes back piece by
-	 * piece takes seconds.
-	 */
+	/* The signatures go with the process: giving gigabytes back piece by piece takes
+	 * seconds. */
 	return r;
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * engine: the process that loads the signatures, once, and forks the workers.
- * One engine is one generation of signatures: a reload starts another engine
- * beside it. It serves one guard at a time and scans nothing itself.
+ * engine: the process that loads the signatures, once, and forks the workers. One engine is one
+ * generation of signatures: a reload starts another engine beside it. It serves one guard at a time
+ * and scans nothing itself.
  */
 
 /*
- * engine_run() waits for the configuration, loads, tells the supervisor, and
- * serves until the guard retires it or the supervisor's end of channel is
- * closed. Returns the exit status.
+ * engine_run() waits for the configuration, loads, tells the supervisor, and serves until the guard
+ * retires it or the supervisor's end of channel is closed. Returns the exit status.
  */
 int engine_run(int channel);

@@ -11,9 +11,9 @@
 /* Character set conversion loads modules of libc when a file asks for one. */
 static const char *const sandbox_readable[] = {"/usr/lib", "/usr/lib64", "/lib", "/lib64"};
 
-/* What libclamav, libc and (in test builds) the sanitizers call while a file is
- * scanned. Everything else fails with EPERM, so that a call that was forgotten
- * makes a scan fail and not the worker die. */
+/* What libclamav, libc and (in test builds) the sanitizers call while a file is scanned. Everything
+ * else fails with EPERM, so that a call that was forgotten makes a scan fail and not the worker
+ * die. */
 static const int sandbox_calls[] = {
 	/* messages and the file */
 	SCMP_SYS(recvmsg),
@@ -125,7 +125,6 @@ int sandbox_enter(const char *scratch)
 	int r = drop_filesystem(scratch, sandbox_readable,
 				sizeof(sandbox_readable) / sizeof(sandbox_readable[0]));
 
-	/* A kernel without Landlock still has the user's permissions and the
-	 * filter. */
+	/* A kernel without Landlock still has the user's permissions and the filter. */
 	return r < 0 ? r : sandbox_filter_calls();
 }

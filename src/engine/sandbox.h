@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * sandbox: the walls around a worker. It parses files from anywhere with a
- * large library in C, so it is taken for granted that one day it runs somebody
- * else's code. That code finds: no capability and no way to get any (drop.h),
- * no file to open but its scratch directory and the C library's modules
- * (Landlock), and only the system calls listed in sandbox.c: no network, no
- * other process, no program to start.
+ * sandbox: the walls around a worker. It parses files from anywhere with a large library in C, so
+ * it is taken for granted that one day it runs somebody else's code. That code finds: no capability
+ * and no way to get any (drop.h), no file to open but its scratch directory and the C library's
+ * modules (Landlock), and only the system calls listed in sandbox.c: no network, no other process,
+ * no program to start.
  */
 
 /*
- * sandbox_enter() confines the calling process for good. scratch is the
- * directory it may write to. Returns 0 or a negative errno.
+ * sandbox_enter() confines the calling process for good. scratch is the directory it may write to.
+ * Returns 0 or a negative errno.
  */
 int sandbox_enter(const char *scratch);

@@ -28,9 +28,8 @@ static int worker_take_scan(void *context, struct chan_message *message)
 	struct clam_result result;
 	int file = message->fd;
 
-	/* libclamav looks at its time limit only now and then. The signal's
-	 * default action ends us.
-	 */
+	/* libclamav looks at its time limit only now and then. The signal's default action ends
+	 * us. */
 	(void)alarm(worker->alarm_seconds);
 	clam_scan(worker->clam, file, &result);
 	(void)alarm(0);
@@ -46,8 +45,8 @@ static const struct chan_rule worker_rules[] = {
 	{0},
 };
 
-/* When memory runs out a worker is the least loss. The file belongs to root
- * while we are not dumpable. */
+/* When memory runs out a worker is the least loss. The file belongs to root while we are not
+ * dumpable. */
 static void worker_volunteer_for_oom(void)
 {
 	int fd;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * worker: a process that takes one file at a time from the guard and returns a
- * verdict on it. Forked by the engine; it owns its end of the socket and its
- * scratch directory, and holds nothing else.
+ * worker: a process that takes one file at a time from the guard and returns a verdict on it.
+ * Forked by the engine; it owns its end of the socket and its scratch directory, and holds nothing
+ * else.
  */
 #include "clam.h"
 
 #include <stdint.h>
 
-/* A worker gets so much time beyond max-scan-time before its alarm ends it, and
- * the guard gives it up so much later that the alarm comes first. */
+/* A worker gets so much time beyond max-scan-time before its alarm ends it, and the guard gives it
+ * up so much later that the alarm comes first. */
 #define WORKER_ALARM_GRACE_MS 2000
 #define WORKER_GUARD_GRACE_MS 4000
 

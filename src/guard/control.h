@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * control: answers the command line over the control socket
- * (include/holdfast/control.h).
+ * control: answers the command line over the control socket (include/holdfast/control.h).
  *
- * A client is served one request at a time and never waited for. One that
- * breaks the protocol or does not take its reply loses its connection.
+ * A client is served one request at a time and never waited for. One that breaks the protocol or
+ * does not take its reply loses its connection.
  */
 #include "gate.h"
 #include "watch.h"
@@ -20,9 +19,8 @@ struct control_sources {
 	int64_t started_at; /* of the guard, seconds since the epoch */
 };
 
-/* control_new() serves the listening socket fd, which it takes. NULL: out of
- * memory, fd stays open.
- */
+/* control_new() serves the listening socket fd, which it takes. NULL: out of memory, fd stays
+ * open. */
 struct control *control_new(sd_event *event, int fd, struct control_sources sources);
 
 /* control_free() takes NULL and returns NULL. */

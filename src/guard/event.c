@@ -45,8 +45,7 @@ struct event *event_new(struct event_table *table, const struct group_event *ope
 void event_answer(struct event_table *table, struct event *event, bool allow)
 {
 	group_answer(table->group, event->fd, allow);
-	/* Not before the answer: the kernel would give the number to another
-	 * event. */
+	/* Not before the answer: the kernel would give the number to another event. */
 	close(event->fd);
 
 	event->fd = -1;

@@ -3,15 +3,14 @@
 /*
  * event: an open that the kernel holds until we answer.
  *
- * An event is an owned value. Whoever has it answers it, exactly once:
- * event_answer() consumes it, and there is no other way to get rid of one. All
- * events live in one bounded table, so that none is allocated while an opener
- * waits.
+ * An event is an owned value. Whoever has it answers it, exactly once: event_answer() consumes it,
+ * and there is no other way to get rid of one. All events live in one bounded table, so that none
+ * is allocated while an opener waits.
  */
 #include "group.h"
 
-/* At most so many opens can be held at once. When no event is free the guard
- * stops reading; the kernel keeps the opens in its own queue. */
+/* At most so many opens can be held at once. When no event is free the guard stops reading; the
+ * kernel keeps the opens in its own queue. */
 #define EVENTS_MAX 16384
 
 struct event {
@@ -29,15 +28,13 @@ struct event_table {
 };
 
 /*
- * event_table_init() allocates a table for max events: EVENTS_MAX, or fewer
- * where descriptors are short. Returns 0 or -ENOMEM. deinit asserts that none
- * is held.
+ * event_table_init() allocates a table for max events: EVENTS_MAX, or fewer where descriptors are
+ * short. Returns 0 or -ENOMEM. deinit asserts that none is held.
  */
 int event_table_init(struct event_table *table, struct group *group, unsigned max);
 void event_table_deinit(struct event_table *table);
 
-/* event_new() makes an event of an open; the descriptor goes with it. NULL: the
- * table is full. */
+/* event_new() makes an event of an open; the descriptor goes with it. NULL: the table is full. */
 struct event *event_new(struct event_table *table, const struct group_event *open, uint64_t now_us);
 
 /* event_answer() answers, closes the descriptor and consumes the event. */

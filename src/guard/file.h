@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-/* file: what a descriptor stands for. None of these functions opens anything
- * outside /proc. */
+/* file: what a descriptor stands for. None of these functions opens anything outside /proc. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Which file it is. Unique only while a descriptor of the file is held: inode
- * numbers are used again. */
+/* Which file it is. Unique only while a descriptor of the file is held: inode numbers are used
+ * again. */
 struct file_id {
 	uint64_t device;
 	uint64_t inode;
@@ -19,9 +18,8 @@ struct file_state {
 	int64_t mtime_ns, ctime_ns;
 };
 
-/* file_init() opens what file_path() needs, before the first mark. Returns 0 or
- * a negative errno.
- */
+/* file_init() opens what file_path() needs, before the first mark. Returns 0 or a negative
+ * errno. */
 int file_init(void);
 
 /* file_stat() fills both. Returns 0 or a negative errno. */
@@ -30,9 +28,8 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state);
 bool file_state_equal(const struct file_state *a, const struct file_state *b);
 
 /*
- * file_path() writes the path of an open file, as the mount it was opened
- * through names it. The name a file had before it was unlinked comes without
- * the kernel's " (deleted)". Returns 0, or a negative errno, -ENAMETOOLONG
- * among them: then buffer holds a description for people instead.
+ * file_path() writes the path of an open file, as the mount it was opened through names it. The
+ * name a file had before it was unlinked comes without the kernel's " (deleted)". Returns 0, or a
+ * negative errno, -ENAMETOOLONG among them: then buffer holds a description for people instead.
  */
 int file_path(int fd, char *buffer, size_t size);

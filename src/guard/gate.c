@@ -14,30 +14,25 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* A request is given to a worker so often before its file counts as one that
- * cannot be scanned. */
+/* A request is given to a worker so often before its file counts as one that cannot be scanned. */
 #define ATTEMPTS_MAX 2
 
-/* A file that changes under its scan is scanned again so often; then the last
- * verdict counts, once.
- */
+/* A file that changes under its scan is scanned again so often; then the last verdict counts,
+ * once. */
 #define RESCANS_MAX 3
 
 /* Descriptors for sockets, control clients and what is open for a moment. */
 #define OTHER_DESCRIPTORS 1024
 #define EVENTS_MIN	  1024
 
-/* Deadlines are looked at so often. A timer for each open would cost two system
- * calls each. */
+/* Deadlines are looked at so often. A timer for each open would cost two system calls each. */
 #define SWEEP_INTERVAL_US (250 * CLOCK_US_PER_MS)
 
-/* Lines about files that could not be scanned: at most one in this time, the
- * others are counted. */
+/* Lines about files that could not be scanned: at most one in this time, the others are counted. */
 #define COMPLAINT_INTERVAL_US CLOCK_US_PER_SEC
 
 /* --- an open arrives
- * ---------------------------------------------------------------------------
- */
+ * --------------------------------------------------------------------------- */
 
 static bool gate_is_own(const struct gate *gate, int32_t pid)
 {
@@ -47,9 +42,8 @@ static bool gate_is_own(const struct gate *gate, int32_t pid)
 	return false;
 }
 
-/* A file whose path cannot be told is in scope: what we do not understand is
- * scanned, not passed.
- */
+/* A file whose path cannot be told is in scope: what we do not understand is scanned, not
+ * passed. */
 static bool gate_in_scope(const struct gate *gate, int fd)
 {
 	char path[PATH_MAX];
@@ -66,9 +60,8 @@ static bool gate_opener_excluded(const struct gate *gate, const struct opener *o
 	return *opener->exe && policy_process(gate->conf, opener->exe);
 }
 
-/* Stops reading while another batch might find no room. The kernel keeps the
- * opens meanwhile, and the hold deadline makes room in the end. Where nobody is
- * held there is no reason to. */
+/* Stops reading while another batch might find no room. The kernel keeps the opens meanwhile, and
+ * the hold deadline makes room in the end. Where nobody is held there is no reason to. */
 static void gate_read_on(struct gate *gate)
 {
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
@@ -135,8 +128,7 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 
 	if (!is_new) {
 		gate->counters.joined++;
-		/* The scan under way may be one under signatures that no longer
-		 * count. */
+		/* The scan under way may be one under signatures that no longer count. */
 		request->stale |= request->generation != pool_generation(gate->pool);
 	} else if (state.size == 0) {
 		gate_settle(gate, request, VERDICT_CLEAN, "", true);
@@ -152,8 +144,7 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	struct event *event = event_new(&gate->events, open, now);
 	struct opener opener;
 
-	assert(event); /* gate_read_on() saw to it that there is room for a
-			  batch */
+	assert(event); /* gate_read_on() saw to it that there is room for a batch */
 	gate->counters.opens++;
 
 	if (gate_is_own(gate, event->pid)) {
@@ -175,9 +166,8 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	gate_hold(gate, event, &opener);
 }
 
-/* Somebody closed a file after writing. For a mapping this comes when it is
- * unmapped; the kernel itself drops the mark on write(), but not on a store
- * through a mapping. */
+/* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
+ * itself drops the mark on write(), but not on a store through a mapping. */
 static void gate_closed_write(struct gate *gate, int fd)
 {
 	struct request *request = NULL;
@@ -214,8 +204,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 		case GROUP_OVERFLOW:
 		default:
 			gate->counters.overflows++;
-			log_error("the kernel's event queue overflowed: opens "
-				  "went unverified");
+			log_error("the kernel's event queue overflowed: opens went unverified");
 			break;
 		}
 	}
@@ -224,8 +213,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 }
 
 /* --- the way to a worker
- * -----------------------------------------------------------------------
- */
+ * ----------------------------------------------------------------------- */
 
 /* Gives waiting requests to idle workers. */
 static void gate_dispatch(struct gate *gate)
@@ -235,8 +223,8 @@ static void gate_dispatch(struct gate *gate)
 	while (pool_has_idle(gate->pool) && (request = request_take(&gate->requests))) {
 		struct file_id id;
 
-		/* What is scanned is the file as it is now, not as it was when
-		 * the first opener came. */
+		/* What is scanned is the file as it is now, not as it was when the first opener
+		 * came. */
 		request->stale = file_stat(request->fd, &id, &request->state) < 0;
 		request->generation = pool_generation(gate->pool);
 		if (!pool_scan(gate->pool, request))
@@ -250,8 +238,7 @@ static void gate_on_idle(void *context)
 }
 
 /* --- the verdict
- * -------------------------------------------------------------------------------
- */
+ * ------------------------------------------------------------------------------- */
 
 static bool gate_allows(const struct gate *gate, enum verdict verdict)
 {
@@ -269,9 +256,8 @@ static bool gate_allows(const struct gate *gate, enum verdict verdict)
 	}
 }
 
-/* Tells the kernel not to ask about a clean file again. Only for the state that
- * was scanned, under the signatures that count, and where nobody can be writing
- * to it. */
+/* Tells the kernel not to ask about a clean file again. Only for the state that was scanned, under
+ * the signatures that count, and where nobody can be writing to it. */
 static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
 	if (request->generation == pool_generation(gate->pool) &&
@@ -312,10 +298,10 @@ static void gate_complain(struct gate *gate, const struct request *request, cons
 	(void)file_path(request->fd, path, sizeof(path));
 	line_escape(escaped, sizeof(escaped), path);
 	if (gate->n_quiet)
-		log_warning("%s: not verified (%s), %s; %llu more such opens "
-			    "since the last such line",
-			    escaped, reason, allow ? "allowed" : "denied",
-			    (unsigned long long)gate->n_quiet);
+		log_warning(
+			"%s: not verified (%s), %s; %llu more such opens since the last such line",
+			escaped, reason, allow ? "allowed" : "denied",
+			(unsigned long long)gate->n_quiet);
 	else
 		log_warning("%s: not verified (%s), %s", escaped, reason,
 			    allow ? "allowed" : "denied");
@@ -352,9 +338,8 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 	gate_read_on(gate);
 }
 
-/* Whether the scanned bytes are still the file's bytes, and the signatures
- * still those that count.
- */
+/* Whether the scanned bytes are still the file's bytes, and the signatures still those that
+ * count. */
 static bool gate_still_holds(struct request *request)
 {
 	struct file_state state;
@@ -393,11 +378,10 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 }
 
 /* --- deadlines, and everything from outside
- * ----------------------------------------------------
- */
+ * ---------------------------------------------------- */
 
-/* At the hold deadline the opener is answered by policy; the scan goes on, and
- * its verdict still counts. */
+/* At the hold deadline the opener is answered by policy; the scan goes on, and its verdict still
+ * counts. */
 static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_by)
 {
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
@@ -464,9 +448,8 @@ void gate_trust(struct gate *gate, int32_t pid)
 	gate->own_pids[2] = pid;
 }
 
-/* Each held open takes a descriptor, and so does each request; the sockets come
- * on top. With fewer than are needed for some of both the kernel would refuse
- * opens for want of a descriptor. */
+/* Each held open takes a descriptor, and so does each request; the sockets come on top. With fewer
+ * than are needed for some of both the kernel would refuse opens for want of a descriptor. */
 static unsigned gate_count_events(void)
 {
 	struct rlimit limit;

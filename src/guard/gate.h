@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * gate: what becomes of one open, from the kernel's question to our answer.
- * Read gate.c from top to bottom to follow one.
+ * gate: what becomes of one open, from the kernel's question to our answer. Read gate.c from top to
+ * bottom to follow one.
  *
- * The gate owns the group, the table of requests and the pool. It runs in the
- * guard's event loop, where openers wait for it, so nothing in it may open a
- * file outside /proc, resolve a name, write to a log, or wait for anybody. The
- * kernel is answered before anything else is done with a verdict.
+ * The gate owns the group, the table of requests and the pool. It runs in the guard's event loop,
+ * where openers wait for it, so nothing in it may open a file outside /proc, resolve a name, write
+ * to a log, or wait for anybody. The kernel is answered before anything else is done with a
+ * verdict.
  */
 #include "../common/conf.h"
 #include "../common/outbox.h"
@@ -26,9 +26,8 @@ struct gate {
 	const struct conf *conf;  /* the guard's; not owned */
 	sd_event_source *source;  /* of the group */
 	sd_event_source *sweeper; /* runs while something has a deadline */
-	int32_t own_pids[3];	  /* guard, supervisor, whoever reads the
-				     configuration (0: nobody) */
-	bool engine_down;	  /* the supervisor cannot start an engine */
+	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
+	bool engine_down;    /* the supervisor cannot start an engine */
 	struct control_counters counters;
 	uint64_t quiet_until_us, n_quiet; /* see gate_complain() */
 };
@@ -40,13 +39,12 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const
 /* gate_deinit() closes the group: every held open is let go. */
 void gate_deinit(struct gate *gate);
 
-/* gate_set_conf() makes conf decide from now on; it must live until the next
- * call. */
+/* gate_set_conf() makes conf decide from now on; it must live until the next call. */
 void gate_set_conf(struct gate *gate, const struct conf *conf);
 
 /* gate_trust() never holds the opens of this process; 0: of nobody any more. */
 void gate_trust(struct gate *gate, int32_t pid);
 
-/* gate_engine_down() answers what waits by on-failure, and further opens too,
- * until an engine comes. */
+/* gate_engine_down() answers what waits by on-failure, and further opens too, until an engine
+ * comes. */
 void gate_engine_down(struct gate *gate);

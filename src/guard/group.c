@@ -81,8 +81,7 @@ void group_answer(struct group *group, int fd, bool allow)
 						   .response = allow ? FAN_ALLOW : FAN_DENY};
 	ssize_t n;
 
-	/* The only failure is ENOENT: the opener was killed while it waited and
-	 * needs no answer. */
+	/* The only failure is ENOENT: the opener was killed while it waited and needs no answer. */
 	do
 		n = write(group->fd, &response, sizeof(response));
 	while (n < 0 && errno == EINTR);
@@ -104,8 +103,8 @@ int group_unwatch(struct group *group, const char *path)
 		       : 0;
 }
 
-/* A read lease is granted only while there is no writer. It is given back at
- * once: while it is held, the kernel makes writers wait. */
+/* A read lease is granted only while there is no writer. It is given back at once: while it is
+ * held, the kernel makes writers wait. */
 static bool group_has_writer(int fd)
 {
 	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)

@@ -4,13 +4,12 @@
  * group: the fanotify group, and the only place that calls fanotify.
  *
  * Two kinds of mark, kept apart in mind and in code:
- *   watch   a filesystem mark: the kernel asks before every open of a file on
- * that filesystem ignore  an evictable inode mark: this file was verified, do
- * not ask until it is modified
  *
- * FAN_OPEN_EXEC_PERM is not subscribed: the kernel raises FAN_OPEN_PERM for the
- * open of an exec as well (fanotify(7)), so the second event would only double
- * the cost of every exec.
+ * - watch: a filesystem mark; the kernel asks before every open of a file on that filesystem
+ * - ignore: an evictable inode mark; this file was verified, do not ask until it is modified
+ *
+ * FAN_OPEN_EXEC_PERM is not subscribed: the kernel raises FAN_OPEN_PERM for the open of an exec as
+ * well (fanotify(7)), so the second event would only double the cost of every exec.
  *
  * Nothing here waits, and nothing opens a file.
  */
@@ -23,13 +22,11 @@
 
 struct group {
 	int fd;
-	bool can_ignore; /* the kernel knows evictable ignore marks
-			    (6.0; 5.15.154, 5.10.220) */
+	bool can_ignore; /* the kernel knows evictable ignore marks (6.0; 5.15.154, 5.10.220) */
 };
 
 enum group_event_type {
-	GROUP_OPEN,	    /* an opener waits: answer with group_answer(), then close
-			       fd */
+	GROUP_OPEN,	    /* an opener waits: answer with group_answer(), then close fd */
 	GROUP_CLOSED_WRITE, /* somebody closed it after writing: close fd */
 	GROUP_OVERFLOW	    /* the kernel lost events; fd is -1 */
 };
@@ -40,34 +37,30 @@ struct group_event {
 	int32_t pid; /* 0: the process is not visible from here */
 };
 
-/* group_init() makes the group. Needs CAP_SYS_ADMIN. Returns 0 or a negative
- * errno. */
+/* group_init() makes the group. Needs CAP_SYS_ADMIN. Returns 0 or a negative errno. */
 int group_init(struct group *group);
 void group_deinit(struct group *group);
 
 /*
- * group_read() reads up to GROUP_BATCH events; the caller owns their
- * descriptors. Returns how many, 0 when there are none, or a negative errno.
+ * group_read() reads up to GROUP_BATCH events; the caller owns their descriptors. Returns how many,
+ * 0 when there are none, or a negative errno.
  */
 int group_read(struct group *group, struct group_event *events);
 
-/* group_answer() lets the opener behind fd go on or refuses it. fd must still
- * be open, and stays so. */
+/* group_answer() lets the opener behind fd go on or refuses it. fd must still be open, and stays
+ * so. */
 void group_answer(struct group *group, int fd, bool allow);
 
-/* group_watch() and group_unwatch() set and remove the mark on path's
- * filesystem. */
+/* group_watch() and group_unwatch() set and remove the mark on path's filesystem. */
 int group_watch(struct group *group, const char *path);
 int group_unwatch(struct group *group, const char *path);
 
 /*
- * group_ignore() tells the kernel not to ask about this file until it is
- * modified, if nobody has it open for writing and no writable mapping of it
- * exists. Returns whether it was done.
+ * group_ignore() tells the kernel not to ask about this file until it is modified, if nobody has it
+ * open for writing and no writable mapping of it exists. Returns whether it was done.
  */
 bool group_ignore(struct group *group, int fd);
 
-/* group_forget() takes that back for one file, group_forget_all() for all: new
- * signatures came. */
+/* group_forget() takes that back for one file, group_forget_all() for all: new signatures came. */
 bool group_forget(struct group *group, int fd);
 void group_forget_all(struct group *group);

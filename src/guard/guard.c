@@ -43,8 +43,7 @@ static void guard_tell(struct guard *guard, enum wire_type type, const char *tex
 	(void)chan_send(guard->channel, &result.header, -1);
 }
 
-/* The first marks are set when there are workers to ask: an open is never held
- * for nobody. */
+/* The first marks are set when there are workers to ask: an open is never held for nobody. */
 static int guard_try_start(struct guard *guard)
 {
 	char problem[WIRE_TEXT_MAX] = "out of memory";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holdfast-guard: owns the fanotify group and decides over each open. Started
- * by holdfastd, which holds the other end of descriptor 3.
+ * holdfast-guard: owns the fanotify group and decides over each open. Started by holdfastd, which
+ * holds the other end of descriptor 3.
  */
 #include "../common/drop.h"
 #include "../common/log.h"
@@ -14,12 +14,15 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-/* What the guard does with each, and nothing else needs a capability:
- * SYS_ADMIN        making the fanotify group, marking filesystems
- * DAC_READ_SEARCH  reaching include paths and marking files that only their
- * owner may read SYS_PTRACE       reading /proc/PID/exe of other users'
- * processes IPC_LOCK         staying in memory LEASE            asking whether
- * anybody writes to a file of another owner */
+/*
+ * What the guard does with each, and nothing else needs a capability:
+ *
+ * - SYS_ADMIN: making the fanotify group, marking filesystems
+ * - DAC_READ_SEARCH: reaching include paths, and marking files, that only their owner may read
+ * - SYS_PTRACE: reading /proc/PID/exe of other users' processes
+ * - IPC_LOCK: staying in memory
+ * - LEASE: asking whether anybody writes to a file of another owner
+ */
 static const int guard_capabilities[] = {
 	CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_IPC_LOCK, CAP_LEASE,
 };
@@ -29,16 +32,13 @@ int main(int argc, char **argv)
 	int channel = role_start("holdfast-guard", argc, argv);
 	int r;
 
-	/* Stopped and without a supervisor it would hang every opener for good.
-	 */
+	/* Stopped and without a supervisor it would hang every opener for good. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 
-	/* The kernel sends SIGIO when a lease is broken; ours last a
-	 * microsecond. */
+	/* The kernel sends SIGIO when a lease is broken; ours last a microsecond. */
 	(void)signal(SIGIO, SIG_IGN);
 
-	/* A page that has to be read in while openers wait could wait for one
-	 * of them. */
+	/* A page that has to be read in while openers wait could wait for one of them. */
 	r = mlockall(MCL_CURRENT | MCL_FUTURE);
 	if (r < 0)
 		log_warning("cannot lock memory: %m");

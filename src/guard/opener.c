@@ -17,8 +17,8 @@ int opener_init(void)
 
 static uint32_t opener_read_uid(int32_t pid)
 {
-	char name[32], status[1024]; /* the Uid: line is the ninth; what stands
-					before it is short */
+	char name[32],
+		status[1024]; /* the Uid: line is the ninth; what stands before it is short */
 	const char *line;
 	uint32_t uid = OPENER_UID_UNKNOWN;
 	ssize_t n = -1;
@@ -33,8 +33,8 @@ static uint32_t opener_read_uid(int32_t pid)
 	if (n <= 0)
 		return OPENER_UID_UNKNOWN;
 
-	/* The kernel escapes newlines in Name:, so only it can begin a line.
-	 * Real uid, then effective. */
+	/* The kernel escapes newlines in Name:, so only it can begin a line. Real uid, then
+	 * effective. */
 	status[n] = '\0';
 	line = strstr(status, "\nUid:");
 	if (!line || sscanf(line, "\nUid: %*u %u", &uid) != 1)

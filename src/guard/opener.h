@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * opener: the process behind an open. Read while its open is held: it cannot go
- * away meanwhile but by being killed, and then nobody is left to profit from a
- * wrong answer. That is why no pidfd is asked for, which would cost a
- * descriptor and two system calls for every open.
+ * opener: the process behind an open. Read while its open is held: it cannot go away meanwhile but
+ * by being killed, and then nobody is left to profit from a wrong answer. That is why no pidfd is
+ * asked for, which would cost a descriptor and two system calls for every open.
  */
 #include <holdfast/wire.h>
 #include <limits.h>
@@ -14,19 +13,16 @@
 
 struct opener {
 	int32_t pid;
-	uint32_t uid;	    /* effective: on whose behalf it acts. OPENER_UID_UNKNOWN:
-			       not found */
+	uint32_t uid;	    /* effective: on whose behalf it acts. OPENER_UID_UNKNOWN: not found */
 	char exe[PATH_MAX]; /* the executable's path; empty: not known */
 };
 
-/* opener_init() opens what the others need, before the first mark. Returns 0 or
- * a negative errno.
- */
+/* opener_init() opens what the others need, before the first mark. Returns 0 or a negative
+ * errno. */
 int opener_init(void);
 
 /*
- * opener_read() fills opener. The uid comes from /proc/PID/status: the owner of
- * /proc/PID would do for most, but is root for every process that made itself
- * non-dumpable.
+ * opener_read() fills opener. The uid comes from /proc/PID/status: the owner of /proc/PID would do
+ * for most, but is root for every process that made itself non-dumpable.
  */
 void opener_read(int32_t pid, struct opener *opener);

@@ -99,9 +99,8 @@ struct pool *pool_free(struct pool *pool)
 	return NULL;
 }
 
-/* Frees an engine that has nothing left to do: superseded and idle, or dead and
- * without a worker.
- */
+/* Frees an engine that has nothing left to do: superseded and idle, or dead and without a
+ * worker. */
 static void engine_settle(struct engine *engine)
 {
 	struct worker *worker, *next;
@@ -114,8 +113,7 @@ static void engine_settle(struct engine *engine)
 		engine_free(engine);
 }
 
-/* The worker is of no use any more. Its request goes back to whoever decides.
- */
+/* The worker is of no use any more. Its request goes back to whoever decides. */
 static void worker_lost(struct worker *worker, const char *why)
 {
 	struct engine *engine = worker->engine;
@@ -247,8 +245,8 @@ static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	int r = chan_serve(fd, engine_rules, engine);
 
 	if (r < 0 && r != -EAGAIN) {
-		/* The supervisor sees to another engine; until then the workers
-		 * that are left go on. */
+		/* The supervisor sees to another engine; until then the workers that are left go
+		 * on. */
 		engine->source = sd_event_source_disable_unref(engine->source);
 		close(engine->fd);
 		engine->fd = -1;
@@ -274,8 +272,7 @@ int pool_add_engine(struct pool *pool, int fd)
 		free(engine);
 		return r;
 	}
-	/* Workers are announced ahead of verdicts: after a loss they are what
-	 * is waited for. */
+	/* Workers are announced ahead of verdicts: after a loss they are what is waited for. */
 	(void)sd_event_source_set_priority(engine->source, POOL_PRIORITY - 1);
 	DL_APPEND(pool->engines, engine);
 	pool->n_engines++;

@@ -3,11 +3,10 @@
 /*
  * pool: the workers that scan, whichever engine forked them.
  *
- * Owns the sockets to the engines and their workers. An engine becomes the
- * current one when its first worker arrives; the one before keeps only what it
- * is scanning. The workers of an engine that died go on until another one takes
- * over. A worker that dies, breaks the protocol or passes its deadline is lost:
- * its engine is told to kill it and forks another.
+ * Owns the sockets to the engines and their workers. An engine becomes the current one when its
+ * first worker arrives; the one before keeps only what it is scanning. The workers of an engine
+ * that died go on until another one takes over. A worker that dies, breaks the protocol or passes
+ * its deadline is lost: its engine is told to kill it and forks another.
  *
  * The pool moves requests, it does not decide over them. It never waits.
  */
@@ -15,9 +14,8 @@
 
 #include <systemd/sd-event.h>
 
-/* Workers of one engine, and engines at once: one current, one coming, the
- * others finishing a scan.
- */
+/* Workers of one engine, and engines at once: one current, one coming, the others finishing a
+ * scan. */
 #define POOL_WORKERS_MAX 128
 #define POOL_ENGINES_MAX 16
 
@@ -28,8 +26,7 @@ struct pool;
 
 /* Whom the pool tells. context is the one of pool_new(). */
 struct pool_callbacks {
-	/* A verdict came. reason is the signature, or why it is incomplete or
-	 * failed. */
+	/* A verdict came. reason is the signature, or why it is incomplete or failed. */
 	void (*verdict)(void *context, struct request *request, enum verdict verdict,
 			const char *reason);
 	/* The worker of this request was lost; why is for people. */
@@ -40,35 +37,29 @@ struct pool_callbacks {
 	void (*idle)(void *context);
 };
 
-/* pool_new() returns NULL when out of memory. pool_free() takes NULL and
- * returns NULL. */
+/* pool_new() returns NULL when out of memory. pool_free() takes NULL and returns NULL. */
 struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, void *context);
 struct pool *pool_free(struct pool *pool);
 
 /*
- * pool_add_engine() takes the socket to an engine that has loaded its
- * signatures. Returns 0 or a negative errno, -ENOSPC when there are too many;
- * then fd stays the caller's.
+ * pool_add_engine() takes the socket to an engine that has loaded its signatures. Returns 0 or a
+ * negative errno, -ENOSPC when there are too many; then fd stays the caller's.
  */
 int pool_add_engine(struct pool *pool, int fd);
 
-/* pool_has_idle() says whether a worker of the current engine has nothing to
- * do. */
+/* pool_has_idle() says whether a worker of the current engine has nothing to do. */
 bool pool_has_idle(const struct pool *pool);
 
-/* pool_scan() gives a request to an idle worker of the current engine. False:
- * none is idle. */
+/* pool_scan() gives a request to an idle worker of the current engine. False: none is idle. */
 bool pool_scan(struct pool *pool, struct request *request);
 
 /* pool_sweep() drops the workers that passed their deadline. */
 void pool_sweep(struct pool *pool, uint64_t now_us);
 
-/* pool_generation() counts the switches of engines; 0: there has been no engine
- * yet. */
+/* pool_generation() counts the switches of engines; 0: there has been no engine yet. */
 unsigned pool_generation(const struct pool *pool);
 
-/* pool_info() returns what the current engine said of itself; zeros before the
- * first. */
+/* pool_info() returns what the current engine said of itself; zeros before the first. */
 const struct wire_engine_info *pool_info(const struct pool *pool);
 
 unsigned pool_alive(const struct pool *pool);

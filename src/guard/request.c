@@ -95,8 +95,7 @@ unsigned request_answer(struct request_table *table, struct request *request, bo
 {
 	unsigned n = 0;
 
-	/* In the order of their arrival, so the first that is too young ends
-	 * it. */
+	/* In the order of their arrival, so the first that is too young ends it. */
 	while (request->events && request->events->arrived_us <= arrived_by_us) {
 		struct event *event = request->events;
 

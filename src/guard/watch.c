@@ -32,10 +32,8 @@ static bool watch_has_device(const struct watch *watch, size_t n, uint64_t devic
 }
 
 /*
- * Finds the superblock behind a mount in /proc/self/mountinfo: "ID PARENT
- * MAJOR:MINOR ... - TYPE
- * ...". The device of stat() would not do: on btrfs each subvolume has one of
- * its own.
+ * Finds the superblock behind a mount in /proc/self/mountinfo: "ID PARENT MAJOR:MINOR ... - TYPE
+ * ...". The device of stat() would not do: on btrfs each subvolume has one of its own.
  */
 static int watch_identify(uint64_t mount_id, struct watch_entry *entry)
 {
@@ -84,8 +82,7 @@ static int watch_add(struct watch *watch, const struct conf_entry *include)
 	return r;
 }
 
-/* Unmarks what is in watch and not in other. Where the filesystem is gone, so
- * is the mark. */
+/* Unmarks what is in watch and not in other. Where the filesystem is gone, so is the mark. */
 static void watch_remove_missing(struct watch *watch, const struct watch *other)
 {
 	for (size_t i = 0; i < watch->n_entries; i++) {

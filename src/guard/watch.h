@@ -3,8 +3,8 @@
 /*
  * watch: which filesystems are marked, and for which include paths.
  *
- * Owns the list of marks. A mark is on the whole filesystem that an include
- * path is on; policy decides which of its opens count.
+ * Owns the list of marks. A mark is on the whole filesystem that an include path is on; policy
+ * decides which of its opens count.
  */
 #include "../common/conf.h"
 #include "group.h"
@@ -28,9 +28,8 @@ void watch_init(struct watch *watch, struct group *group);
 void watch_deinit(struct watch *watch);
 
 /*
- * watch_apply() marks the filesystem of every include path of conf and unmarks
- * those no longer needed; in mode off it unmarks all. All or nothing: when one
- * mark fails the old ones stay. Returns 0, or a negative errno with what failed
- * in problem.
+ * watch_apply() marks the filesystem of every include path of conf and unmarks those no longer
+ * needed; in mode off it unmarks all. All or nothing: when one mark fails the old ones stay.
+ * Returns 0, or a negative errno with what failed in problem.
  */
 int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size);

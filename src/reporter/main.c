@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holdfast-report: writes findings and notes to syslog, the journal and the log
- * file. Started by holdfastd as the service's user, without capabilities.
+ * holdfast-report: writes findings and notes to syslog, the journal and the log file. Started by
+ * holdfastd as the service's user, without capabilities.
  */
 #include "../common/role.h"
 #include "reporter.h"

@@ -25,8 +25,8 @@ void report_note(struct report *report, int priority, const char *text)
 	report->priority = priority;
 	report->time_us = clock_wall_us();
 	report->found = NULL;
-	/* Paths in it were escaped where it was written; this keeps every other
-	 * byte on the line too. */
+	/* Paths in it were escaped where it was written; this keeps every other byte on the line
+	 * too. */
 	(void)snprintf(report->text, sizeof(report->text), "%s", text);
 	for (char *c = report->text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)

@@ -4,9 +4,9 @@
 #include <holdfast/wire.h>
 
 /*
- * Longest text of a line. rsyslog cuts messages at 8 KiB and would lose the
- * end, where the signature stands; a path whose escaped form is longer is cut
- * instead. The journal's field has it whole.
+ * Longest text of a line. rsyslog cuts messages at 8 KiB and would lose the end, where the
+ * signature stands; a path whose escaped form is longer is cut instead. The journal's field has it
+ * whole.
  */
 #define REPORT_TEXT_MAX 6144
 
@@ -17,13 +17,11 @@ struct report {
 	const struct wire_found *found; /* NULL: a note */
 };
 
-/* report_found() makes the line of a finding: "PATH: SIGNATURE FOUND". found
- * must live as long. */
+/* report_found() makes the line of a finding: "PATH: SIGNATURE FOUND". found must live as long. */
 void report_found(struct report *report, const struct wire_found *found);
 
 /* report_note() makes a line of a note. */
 void report_note(struct report *report, int priority, const char *text);
 
-/* report_answer_name() names what the opener was told, for a journal field.
- * Never NULL. */
+/* report_answer_name() names what the opener was told, for a journal field. Never NULL. */
 const char *report_answer_name(uint32_t answer);

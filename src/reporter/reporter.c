@@ -15,8 +15,7 @@ struct reporter {
 	int guard;   /* -1: none */
 	struct conf *conf;
 	struct sink_file *file;
-	bool file_broken; /* so that a full disk is told of once, not with each
-			     line */
+	bool file_broken; /* so that a full disk is told of once, not with each line */
 };
 
 static void reporter_write(struct reporter *reporter, const struct report *report);
@@ -75,10 +74,8 @@ static int reporter_take_found(void *context, struct chan_message *message)
 	reporter_write(context, &report);
 	if (found->answer == WIRE_ANSWER_LATE)
 		reporter_note(context, LOG_ERR,
-			      "the file of the line above was opened before "
-			      "its verdict came: "
-			      "hold-timeout "
-			      "had passed");
+			      "the file of the line above was opened before its verdict came: "
+			      "hold-timeout had passed");
 	return 0;
 }
 
@@ -90,8 +87,7 @@ static void reporter_answer(struct reporter *reporter, enum wire_type type, cons
 	(void)chan_send(reporter->channel, &result.header, -1);
 }
 
-/* A configuration whose log file cannot be written is refused, and the old one
- * stays. */
+/* A configuration whose log file cannot be written is refused, and the old one stays. */
 static int reporter_take_conf(void *context, struct chan_message *message)
 {
 	struct reporter *reporter = context;
@@ -158,8 +154,8 @@ int reporter_run(int channel)
 
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return 1;
-		/* The guard's first: what it said before it died belongs before
-		 * the line that it died. */
+		/* The guard's first: what it said before it died belongs before the line that it
+		 * died. */
 		if (fds[0].revents && chan_serve(reporter.guard, guard_rules, &reporter) < 0) {
 			close(reporter.guard);
 			reporter.guard = -1;

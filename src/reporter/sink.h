@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * sink: where lines go. Sinks may wait for whoever takes the lines: nobody
- * waits for the reporter.
+ * sink: where lines go. Sinks may wait for whoever takes the lines: nobody waits for the reporter.
  */
 #include "../common/conf.h"
 #include "report.h"
 
-/* The system log: the journal and syslog, each line once in each. Where
- * journald owns /dev/log it passes on to syslog what the journal gets, and a
- * second copy would be one too many. */
+/* The system log: the journal and syslog, each line once in each. Where journald owns /dev/log it
+ * passes on to syslog what the journal gets, and a second copy would be one too many. */
 void sink_system_open(const struct conf *conf);
 void sink_system_write(const struct report *report);
 
 /*
- * The log file, in the shape clamd's users know: "Thu Dec 15 15:42:03 2022 ->
- * TEXT". When it would grow over log-file-max-size it is renamed to FILE.1, and
- * a new one begins.
+ * The log file, in the shape clamd's users know: "Thu Dec 15 15:42:03 2022 -> TEXT". When it would
+ * grow over log-file-max-size it is renamed to FILE.1, and a new one begins.
  */
 struct sink_file;
 
@@ -27,7 +24,6 @@ struct sink_file *sink_file_close(struct sink_file *file);
 /* sink_file_write() returns 0 or a negative errno; the line is lost then. */
 int sink_file_write(struct sink_file *file, const struct report *report);
 
-/* Standard error, unless it is the journal's: that has the line already. Drops
- * lines nobody takes.
- */
+/* Standard error, unless it is the journal's: that has the line already. Drops lines nobody
+ * takes. */
 void sink_stderr_write(const struct report *report);

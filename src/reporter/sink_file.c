@@ -46,9 +46,8 @@ struct sink_file *sink_file_open(const struct conf *conf, char *problem, size_t 
 	}
 	if (r < 0) {
 		(void)snprintf(problem, problem_size,
-			       "log-file: cannot write %s as user %s: %s; give "
-			       "it a directory of its own "
-			       "that belongs to this user",
+			       "log-file: cannot write %s as user %s: %s; give it a directory of "
+			       "its own that belongs to this user",
 			       conf->log_file, conf->user, strerror(-r));
 		return sink_file_close(file);
 	}
@@ -66,8 +65,7 @@ struct sink_file *sink_file_close(struct sink_file *file)
 	return NULL;
 }
 
-/* When the old file cannot be put away, writing goes on: better a large log
- * than a lost line. */
+/* When the old file cannot be put away, writing goes on: better a large log than a lost line. */
 static void sink_file_rotate(struct sink_file *file)
 {
 	char old[PATH_MAX];

@@ -8,8 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* systemd names the journal's end of standard error in the environment:
- * DEVICE:INODE. */
+/* systemd names the journal's end of standard error in the environment: DEVICE:INODE. */
 static bool stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");

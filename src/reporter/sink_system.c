@@ -15,8 +15,7 @@
 
 #define JOURNAL_DEV_LOG "/run/systemd/journal/dev-log"
 
-/* A constant so that a finding can be looked up by it (journalctl
- * MESSAGE_ID=...) */
+/* A constant so that a finding can be looked up by it (journalctl MESSAGE_ID=...) */
 #define MESSAGE_ID_FOUND "0232e80a854942749411f549444e25fe"
 
 static int sink_facility = LOG_DAEMON;

@@ -29,10 +29,9 @@ const char *child_name(enum child_role role)
 }
 
 /*
- * Gives the engine a filesystem in memory for what its workers unpack: no path
- * of the machine can be filled up by an archive, and no mark can be on it.
- * Changes of other mounts still arrive here, so that this namespace keeps
- * nothing from being unmounted.
+ * Gives the engine a filesystem in memory for what its workers unpack: no path of the machine can
+ * be filled up by an archive, and no mark can be on it. Changes of other mounts still arrive here,
+ * so that this namespace keeps nothing from being unmounted.
  */
 static int child_mount_scratch(const struct child_setup *setup)
 {
@@ -47,8 +46,7 @@ static int child_mount_scratch(const struct child_setup *setup)
 	return 0;
 }
 
-/* We are the last to be killed when memory runs out, and so is the guard; the
- * others are not. */
+/* We are the last to be killed when memory runs out, and so is the guard; the others are not. */
 static void child_be_ordinary(void)
 {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -63,8 +61,7 @@ static void child_prepare(int channel)
 {
 	sigset_t none;
 
-	/* Out of the terminal's reach: Ctrl-C is for the supervisor to act on.
-	 */
+	/* Out of the terminal's reach: Ctrl-C is for the supervisor to act on. */
 	(void)setpgid(0, 0);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);

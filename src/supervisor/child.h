@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * child: starts the programs of the service, each with the privileges it gets
- * and one channel to us.
+ * child: starts the programs of the service, each with the privileges it gets and one channel to
+ * us.
  *
- * By fork and exec, not vfork or posix_spawn: those keep the parent waiting
- * until the exec, whose open may be held by the guard, whom we are to watch.
+ * By fork and exec, not vfork or posix_spawn: those keep the parent waiting until the exec, whose
+ * open may be held by the guard, whom we are to watch.
  */
 #include "../common/conf.h"
 
@@ -26,17 +26,15 @@ struct child_setup {
 const char *child_name(enum child_role role);
 
 /*
- * child_start() starts a program. Returns its pid, with our end of the channel
- * in *ret_channel, or a negative errno. A program that cannot be executed exits
- * with 127.
+ * child_start() starts a program. Returns its pid, with our end of the channel in *ret_channel, or
+ * a negative errno. A program that cannot be executed exits with 127.
  */
 pid_t child_start(const struct child_setup *setup, enum child_role role, int *ret_channel);
 
 /*
- * child_load_conf() forks a child that reads and resolves the configuration:
- * that opens files and may ask a name service, and we must do neither. It sends
- * what is wrong as WIRE_NOTE, then WIRE_CONFIG with a snapshot over the
- * channel, or exits with 1. It begins when it gets a message, so that its pid
- * can be made known before. Returns as child_start().
+ * child_load_conf() forks a child that reads and resolves the configuration: that opens files and
+ * may ask a name service, and we must do neither. It sends what is wrong as WIRE_NOTE, then
+ * WIRE_CONFIG with a snapshot over the channel, or exits with 1. It begins when it gets a message,
+ * so that its pid can be made known before. Returns as child_start().
  */
 pid_t child_load_conf(const struct child_setup *setup, int *ret_channel);

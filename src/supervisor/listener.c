@@ -25,8 +25,7 @@ static int listener_make_directory(const char *path, mode_t mode, uid_t uid, gid
 	return r;
 }
 
-/* A socket file that nobody listens on was left by a service that was killed.
- */
+/* A socket file that nobody listens on was left by a service that was killed. */
 static int listener_remove_stale(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), r = 0;
@@ -64,9 +63,9 @@ static int listener_bind_control(const struct conf *conf, char *problem, size_t 
 	r = listener_remove_stale(&address);
 	if (r < 0) {
 		(void)snprintf(problem, problem_size,
-			       r == -EADDRINUSE ? "another holdfastd is running: it "
-						  "listens on %s (%s)"
-						: "cannot make %s: %s",
+			       r == -EADDRINUSE
+				       ? "another holdfastd is running: it listens on %s (%s)"
+				       : "cannot make %s: %s",
 			       address.sun_path, strerror(-r));
 		return r;
 	}

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holdfastd: the program an administrator starts. Everything that may open a
- * file or fail for a reason the administrator can mend happens here, before the
- * first mark is set.
+ * holdfastd: the program an administrator starts. Everything that may open a file or fail for a
+ * reason the administrator can mend happens here, before the first mark is set.
  */
 #include "../common/drop.h"
 #include "../common/log.h"
@@ -26,25 +25,25 @@
 
 #define EXIT_BAD_CONFIG 2
 
-/* Descriptors for the guard: one for each held open and each file being
- * scanned, and some. */
+/* Descriptors for the guard: one for each held open and each file being scanned, and some. */
 #define DESCRIPTORS 65536
 
-/* What the supervisor does with each:
- * SETUID, SETGID   starting programs as the service's user
- * SETPCAP          emptying their bounding sets
- * SYS_ADMIN        the engine's mount namespace
- * KILL             ending programs of the service's user
- * IPC_LOCK         staying in memory
- * DAC_READ_SEARCH  reading the configuration, and seeing the paths it names, on
- * a reload */
+/*
+ * What the supervisor does with each:
+ *
+ * - SETUID, SETGID: starting programs as the service's user
+ * - SETPCAP: emptying their bounding sets
+ * - SYS_ADMIN: the engine's mount namespace
+ * - KILL: ending programs of the service's user
+ * - IPC_LOCK: staying in memory
+ * - DAC_READ_SEARCH: reading the configuration, and seeing the paths it names, on a reload
+ */
 static const int supervisor_capabilities[] = {
 	CAP_SETUID, CAP_SETGID,	  CAP_SETPCAP,	       CAP_SYS_ADMIN,
 	CAP_KILL,   CAP_IPC_LOCK, CAP_DAC_READ_SEARCH,
 };
 
-/* And what the guard, whom it starts, must be able to get beside: see
- * src/guard/main.c. */
+/* And what the guard, whom it starts, must be able to get beside: see src/guard/main.c. */
 static const int bounding_capabilities[] = {
 	CAP_SETUID,   CAP_SETGID,	   CAP_SETPCAP,	   CAP_SYS_ADMIN, CAP_KILL,
 	CAP_IPC_LOCK, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_LEASE,
@@ -62,8 +61,7 @@ static void main_report(void *context, int priority, unsigned line, const char *
 			 priority == LOG_WARNING ? "warning: " : "", text);
 }
 
-/* The programs stand beside this one in a build directory, else where they were
- * installed. */
+/* The programs stand beside this one in a build directory, else where they were installed. */
 static void main_find_programs(char *directory, size_t size)
 {
 	char probe[PATH_MAX];
@@ -81,8 +79,7 @@ static void main_find_programs(char *directory, size_t size)
 	(void)snprintf(directory, size, "%s", HOLDFAST_LIBEXECDIR);
 }
 
-/* As many as there may be, up to what the guard can use; it checks what it got.
- */
+/* As many as there may be, up to what the guard can use; it checks what it got. */
 static void main_raise_files(void)
 {
 	struct rlimit limit = {DESCRIPTORS, DESCRIPTORS};
@@ -93,15 +90,13 @@ static void main_raise_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Inherited by the children; those that are to be ordinary raise their score
- * again. */
+/* Inherited by the children; those that are to be ordinary raise their score again. */
 static void main_avoid_oom(void)
 {
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "-1000", 5) < 0)
-		log_warning("cannot be exempted from being killed when memory "
-			    "runs out: %m");
+		log_warning("cannot be exempted from being killed when memory runs out: %m");
 	if (fd >= 0)
 		close(fd);
 }
@@ -123,12 +118,9 @@ static const char *main_parse(int argc, char **argv)
 			path = optarg;
 			break;
 		case 'h':
-			(void)printf("Usage: holdfastd [--config FILE]\n\n"
-				     "Protects the paths named in FILE (%s) in "
-				     "the foreground, "
-				     "until SIGTERM.\n"
-				     "SIGHUP reloads the configuration and the "
-				     "signatures.\n",
+			(void)printf("Usage: holdfastd [--config FILE]\n\nProtects the paths named "
+				     "in FILE (%s) in the foreground, until SIGTERM.\nSIGHUP "
+				     "reloads the configuration and the signatures.\n",
 				     CONF_FILE_DEFAULT);
 			exit(0);
 		case 'v':
@@ -159,8 +151,7 @@ int main(int argc, char **argv)
 	if (!conf || conf_resolve(conf, main_report, (void *)setup.config_path) < 0)
 		return EXIT_BAD_CONFIG;
 	if (geteuid() != 0) {
-		log_error("must be started by root: only root can hold the "
-			  "opens of others");
+		log_error("must be started by root: only root can hold the opens of others");
 		return 1;
 	}
 

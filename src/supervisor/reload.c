@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A reload goes through everyone who could refuse it before anything changes:
- * the configuration must be right, an engine must load the signatures, the
- * reporter must be able to write its log, the guard to watch the paths. Only
- * then does the new engine take over. Until then, and when anything fails, all
- * goes on as before.
+ * A reload goes through everyone who could refuse it before anything changes: the configuration
+ * must be right, an engine must load the signatures, the reporter must be able to write its log,
+ * the guard to watch the paths. Only then does the new engine take over. Until then, and when
+ * anything fails, all goes on as before.
  */
 #include "service.h"
 
@@ -69,11 +68,9 @@ static const char *reload_frozen_key(const struct conf *old, const struct conf *
 	if (old->uid != new->uid || old->gid != new->gid)
 		return "user cannot change while the service runs: restart it";
 	if (strcmp(old->run_dir, new->run_dir) || strcmp(old->state_dir, new->state_dir))
-		return "run-dir and state-dir cannot change while the service "
-		       "runs: restart it";
+		return "run-dir and state-dir cannot change while the service runs: restart it";
 	if (old->control_gid != new->control_gid)
-		return "control-group cannot change while the service runs: "
-		       "restart it";
+		return "control-group cannot change while the service runs: restart it";
 	return NULL;
 }
 

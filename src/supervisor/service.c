@@ -16,15 +16,14 @@
 /* A child that dies within this time of its start counts as failing again. */
 #define FAILS_FAST_US (5 * CLOCK_US_PER_SEC)
 
-/* So many failures in a row are answered by a restart at once; then the delay
- * doubles, up to the limit. */
+/* So many failures in a row are answered by a restart at once; then the delay doubles, up to the
+ * limit. */
 #define FAILURES_FREE	  3
 #define RESTART_DELAY_MAX 32 /* seconds */
 
 void service_send(struct child *child, const struct wire_header *message)
 {
-	/* Nothing to do about a failure: who does not read is dead, or will
-	 * miss its heartbeat. */
+	/* Nothing to do about a failure: who does not read is dead, or will miss its heartbeat. */
 	if (child && child->channel >= 0)
 		(void)chan_send(child->channel, message, -1);
 }
@@ -48,8 +47,7 @@ void service_send_history(struct service *service)
 }
 
 /* --- introducing
- * ---------------------------------------------------------------------------------
- */
+ * --------------------------------------------------------------------------------- */
 
 /* Gives each of two children one end of a new socket. */
 static void service_connect(struct child *a, enum wire_peer_role role_of_a, struct child *b,
@@ -95,8 +93,7 @@ static void service_equip_guard(struct service *service)
 }
 
 /* --- starting
- * ------------------------------------------------------------------------------------
- */
+ * ------------------------------------------------------------------------------------ */
 
 struct child *service_spawn(struct service *service, enum child_role role, int snapshot)
 {
@@ -177,8 +174,7 @@ static unsigned service_restart_delay(struct restart *restart, const struct chil
 }
 
 /* --- burying
- * -------------------------------------------------------------------------------------
- */
+ * ------------------------------------------------------------------------------------- */
 
 static void child_free(struct child *child)
 {
@@ -209,8 +205,7 @@ static void service_lost_guard(struct service *service)
 	service->unanswered = 0;
 	if (service->protecting && !service->guard_lost_us) {
 		service->guard_lost_us = clock_monotonic_us();
-		log_error("the guard is gone: opens that were held are let go, "
-			  "files are not "
+		log_error("the guard is gone: opens that were held are let go, files are not "
 			  "protected");
 	}
 	/* Engines that were finishing their scans did so for this guard. */

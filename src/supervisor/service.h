@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * service: the supervisor's state, shared by the files of this folder and
- * nobody else.
+ * service: the supervisor's state, shared by the files of this folder and nobody else.
  *
  *   supervisor.c  the loop: signals, heartbeat, what the children say
  *   service.c     children: starting, introducing, burying, restarting
@@ -29,8 +28,7 @@ struct child {
 	uint64_t started_us;
 	bool ready;
 	bool ending;			/* its end is expected */
-	char failure[WIRE_TEXT_MAX];	/* what it said when it failed; empty:
-					   nothing */
+	char failure[WIRE_TEXT_MAX];	/* what it said when it failed; empty: nothing */
 	uint32_t signatures, test_only; /* engine */
 };
 
@@ -74,35 +72,31 @@ struct service {
 	struct reload reload;
 	struct wire_history history;
 	unsigned unanswered;	/* heartbeats */
-	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been
-				   yet */
+	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
 	pid_t orphans[SERVICE_ORPHANS_MAX];
 	unsigned n_orphans;
 	bool protecting; /* has been since start */
 	bool stopping;
 };
 
-/* service_spawn() starts a program and sends it the configuration in snapshot.
- * NULL on failure, logged. */
+/* service_spawn() starts a program and sends it the configuration in snapshot. NULL on failure,
+ * logged. */
 struct child *service_spawn(struct service *service, enum child_role role, int snapshot);
 
-/* service_spawn_current() starts the program of a role that has none; it will
- * be tried again later when that fails. */
+/* service_spawn_current() starts the program of a role that has none; it will be tried again later
+ * when that fails. */
 void service_spawn_current(struct service *service, enum child_role role);
 
-/* service_send() sends a message without a descriptor to a child; NULL: nobody.
- */
+/* service_send() sends a message without a descriptor to a child; NULL: nobody. */
 void service_send(struct child *child, const struct wire_header *message);
 
 /* service_send_conf() sends a snapshot of the configuration. */
 void service_send_conf(struct child *child, int snapshot);
 
-/* service_introduce() makes the engine that is ready known to the guard, or the
- * reporter. */
+/* service_introduce() makes the engine that is ready known to the guard, or the reporter. */
 void service_introduce(struct service *service, enum child_role role);
 
-/* service_bury() forgets a child that has ended and sees to what follows.
- * status is waitpid()'s. */
+/* service_bury() forgets a child that has ended and sees to what follows. status is waitpid()'s. */
 void service_bury(struct child *child, int status);
 
 /* service_send_history() tells the guard of restarts and gaps, for status. */
@@ -111,22 +105,19 @@ void service_send_history(struct service *service);
 /* service_child_on_message() is the supervisor's; see supervisor.c. */
 int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
-/* service_end() closes the channels of a role's children, whereupon they end.
- * Returns how many there are. */
+/* service_end() closes the channels of a role's children, whereupon they end. Returns how many
+ * there are. */
 unsigned service_end(struct service *service, enum child_role role);
 
-/* service_kill() ends them at once, service_kill_orphans() what engines that
- * died have left. */
+/* service_kill() ends them at once, service_kill_orphans() what engines that died have left. */
 void service_kill(struct service *service, enum child_role role);
 void service_kill_orphans(struct service *service);
 
-/* reload_begin() begins a reload, or makes one follow the one that is under
- * way. */
+/* reload_begin() begins a reload, or makes one follow the one that is under way. */
 void reload_begin(struct service *service);
 
-/* reload_child_ready(), reload_child_failed() and reload_loader_ended() carry
- * it on. The first two return false when the child's word does not concern the
- * reload. */
+/* reload_child_ready(), reload_child_failed() and reload_loader_ended() carry it on. The first two
+ * return false when the child's word does not concern the reload. */
 bool reload_child_ready(struct service *service, struct child *child);
 bool reload_child_failed(struct service *service, struct child *child, const char *why);
 void reload_loader_ended(struct service *service);

@@ -19,9 +19,9 @@
 #include <unistd.h>
 #include <utlist.h>
 
-/* The guard is asked so often whether it is alive, and killed after so many
- * questions without an answer: counted, not timed, so that a machine that was
- * suspended does not look like a guard that hangs. */
+/* The guard is asked so often whether it is alive, and killed after so many questions without an
+ * answer: counted, not timed, so that a machine that was suspended does not look like a guard that
+ * hangs. */
 #define HEARTBEAT_US	(500 * CLOCK_US_PER_MS)
 #define HEARTBEATS_LOST 6
 
@@ -32,8 +32,7 @@
 #define OUTBOX_MAX 256
 
 /* --- what the children say
- * -----------------------------------------------------------------------
- */
+ * ----------------------------------------------------------------------- */
 
 static void supervisor_log(void *context, int priority, const char *text)
 {
@@ -60,10 +59,8 @@ static void supervisor_engine_ready(struct child *engine)
 	char directory[PATH_MAX];
 
 	if (engine->test_only)
-		log_error("ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware "
-			  "will be found; put "
-			  "signature "
-			  "files into %s and reload",
+		log_error("ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found; put "
+			  "signature files into %s and reload",
 			  conf_signatures_dir(service->conf, directory, sizeof(directory)));
 	if (service->current[CHILD_GUARD] || service->protecting)
 		service_introduce(service, CHILD_ENGINE);
@@ -79,8 +76,7 @@ static void supervisor_guard_ready(struct service *service)
 	if (service->guard_lost_us) {
 		service->history.last_gap_us = now - service->guard_lost_us;
 		service->guard_lost_us = 0;
-		log_error("a new guard is protecting again: there was no "
-			  "protection for %llu ms",
+		log_error("a new guard is protecting again: there was no protection for %llu ms",
 			  (unsigned long long)(service->history.last_gap_us / CLOCK_US_PER_MS));
 		service_send_history(service);
 	} else {
@@ -142,8 +138,7 @@ static int supervisor_take_failed(void *context, struct chan_message *message)
 		return 0;
 	memcpy(child->failure, result->text, sizeof(child->failure));
 	log_error("%s", result->text);
-	/* A reporter that refuses its first configuration waits for another;
-	 * there is none. */
+	/* A reporter that refuses its first configuration waits for another; there is none. */
 	if (!child->ready)
 		(void)kill(child->pid, SIGKILL);
 	return 0;
@@ -182,8 +177,7 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
 	int r = chan_serve(fd, child_rules, child);
 
 	if (r < 0 && r != -EAGAIN) {
-		/* It has ended, or is to end for breaking the protocol: SIGCHLD
-		 * brings the rest. */
+		/* It has ended, or is to end for breaking the protocol: SIGCHLD brings the rest. */
 		child->source = sd_event_source_disable_unref(child->source);
 		if (r == -EPROTO)
 			(void)kill(child->pid, SIGKILL);
@@ -192,8 +186,7 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
 }
 
 /* --- signals and time
- * ----------------------------------------------------------------------------
- */
+ * ---------------------------------------------------------------------------- */
 
 /* What the child said last is read before it is buried. */
 static void supervisor_drain(struct child *child)
@@ -209,8 +202,7 @@ static void supervisor_reap(struct service *service)
 	int status;
 	pid_t pid;
 
-	/* Workers of an engine that died are our children too: see
-	 * PR_SET_CHILD_SUBREAPER below. */
+	/* Workers of an engine that died are our children too: see PR_SET_CHILD_SUBREAPER below. */
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		DL_FOREACH_SAFE (service->children, child, next)
 			if (child->pid == pid) {
@@ -263,8 +255,7 @@ static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void 
 }
 
 /* --- the process
- * ---------------------------------------------------------------------------------
- */
+ * --------------------------------------------------------------------------------- */
 
 static int supervisor_init(struct service *service)
 {
@@ -303,8 +294,7 @@ static int supervisor_init(struct service *service)
 				 supervisor_on_heartbeat, service);
 }
 
-/* Waits until no child of a role is left, and kills what is left at the
- * deadline. */
+/* Waits until no child of a role is left, and kills what is left at the deadline. */
 static void supervisor_await_end(struct service *service, enum child_role role)
 {
 	uint64_t deadline = clock_monotonic_us() + STOP_US;
@@ -325,9 +315,8 @@ static void supervisor_await_end(struct service *service, enum child_role role)
 static void supervisor_stop(struct service *service)
 {
 	service->stopping = true;
-	/* The guard first: what it holds is let go, and nothing of ours is held
-	 * any more. The reporter last: it has the lines of all the others to
-	 * write. */
+	/* The guard first: what it holds is let go, and nothing of ours is held any more. The
+	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);
 	supervisor_await_end(service, CHILD_ENGINE);
 	if (waitpid(-1, NULL, WNOHANG) == 0)
