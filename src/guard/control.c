@@ -81,8 +81,8 @@ static int client_send_include(void *context, struct chan_message *message)
 		return -EPROTO;
 	(void)snprintf(reply.path, sizeof(reply.path), "%s",
 		       includes->entries[request->index].text);
-	if (request->index < from->watch->n_entries) {
-		const struct watch_entry *entry = &from->watch->entries[request->index];
+	if (request->index < from->gate->watch.n_entries) {
+		const struct watch_entry *entry = &from->gate->watch.entries[request->index];
 
 		reply.watched = 1;
 		(void)snprintf(reply.mark, sizeof(reply.mark), "filesystem");

@@ -7,14 +7,12 @@
  * does not take its reply loses its connection.
  */
 #include "gate.h"
-#include "watch.h"
 
 struct control;
 
 /* What the replies are made of; owned by the guard. */
 struct control_sources {
 	const struct gate *gate;
-	const struct watch *watch;
 	const struct wire_history *history;
 	int64_t started_at; /* of the guard, seconds since the epoch */
 };

@@ -48,7 +48,7 @@ static bool gate_in_scope(const struct gate *gate, int fd)
 {
 	char path[PATH_MAX];
 
-	return file_path(fd, path, sizeof(path)) < 0 ||
+	return watch_path(&gate->watch, fd, path, sizeof(path)) < 0 ||
 	       policy_path(gate->conf, path).scope == POLICY_IN_SCOPE;
 }
 
@@ -279,7 +279,7 @@ static void gate_report_found(struct gate *gate, const struct request *request,
 
 	(void)snprintf(found.signature, sizeof(found.signature), "%s", signature);
 	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
-	(void)file_path(request->fd, found.path, sizeof(found.path));
+	(void)watch_path(&gate->watch, request->fd, found.path, sizeof(found.path));
 	outbox_push(gate->reporter, &found.header);
 }
 
@@ -295,7 +295,7 @@ static void gate_complain(struct gate *gate, const struct request *request, cons
 		return;
 	}
 
-	(void)file_path(request->fd, path, sizeof(path));
+	(void)watch_path(&gate->watch, request->fd, path, sizeof(path));
 	line_escape(escaped, sizeof(escaped), path);
 	if (gate->n_quiet)
 		log_warning(
@@ -489,6 +489,7 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const
 	if (r < 0)
 		return r;
 	request_table_init(&gate->requests, &gate->events);
+	watch_init(&gate->watch, &gate->group);
 
 	*ret_what = "cannot make an event loop";
 	gate->pool = pool_new(event, &callbacks, gate);
@@ -511,5 +512,6 @@ void gate_deinit(struct gate *gate)
 	gate->pool = pool_free(gate->pool);
 	request_table_deinit(&gate->requests);
 	event_table_deinit(&gate->events);
+	watch_deinit(&gate->watch);
 	group_deinit(&gate->group);
 }

@@ -15,10 +15,12 @@
 #include "group.h"
 #include "pool.h"
 #include "request.h"
+#include "watch.h"
 
 struct gate {
 	sd_event *event;
 	struct group group;
+	struct watch watch; /* what of the group is marked */
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;

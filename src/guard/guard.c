@@ -7,7 +7,6 @@
 #include "control.h"
 #include "gate.h"
 #include "opener.h"
-#include "watch.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +23,6 @@ struct guard {
 	sd_event *event;
 	int channel; /* to the supervisor */
 	struct gate gate;
-	struct watch watch;
 	struct control *control;
 	struct outbox *reporter;
 	sd_event_source *reporter_source; /* the reporter can be written to again */
@@ -51,7 +49,7 @@ static int guard_try_start(struct guard *guard)
 
 	if (guard->started || !guard->conf || !pool_alive(guard->gate.pool))
 		return 0;
-	r = watch_apply(&guard->watch, guard->conf, problem, sizeof(problem));
+	r = watch_apply(&guard->gate.watch, guard->conf, problem, sizeof(problem));
 	if (r < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		return r;
@@ -73,7 +71,7 @@ static int guard_take_conf(void *context, struct chan_message *message)
 	if (!conf)
 		return -EPROTO;
 
-	if (guard->started && watch_apply(&guard->watch, conf, problem, sizeof(problem)) < 0) {
+	if (guard->started && watch_apply(&guard->gate.watch, conf, problem, sizeof(problem)) < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		conf_free(conf);
 		return 0;
@@ -114,7 +112,6 @@ static int guard_take_control(struct guard *guard, int fd)
 	guard->control = control_new(guard->event, fd,
 				     (struct control_sources){
 					     .gate = &guard->gate,
-					     .watch = &guard->watch,
 					     .history = &guard->history,
 					     .started_at = guard->started_at,
 				     });
@@ -237,7 +234,6 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	r = gate_init(&guard->gate, guard->event, guard->reporter, ret_what);
 	if (r < 0)
 		return r;
-	watch_init(&guard->watch, &guard->gate.group);
 	*ret_what = "cannot make an event loop";
 	r = sd_event_add_io(guard->event, &source, guard->channel, EPOLLIN, guard_on_channel,
 			    guard);
@@ -252,7 +248,6 @@ static int guard_init(struct guard *guard, const char **ret_what)
 static void guard_deinit(struct guard *guard)
 {
 	control_free(guard->control);
-	watch_deinit(&guard->watch);
 	gate_deinit(&guard->gate);
 	sd_event_source_disable_unref(guard->reporter_source);
 	outbox_free(guard->reporter);

@@ -3,6 +3,7 @@
 
 #include "../common/line.h"
 #include "../common/match.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 void watch_init(struct watch *watch, struct group *group)
 {
@@ -74,6 +76,8 @@ static int watch_add(struct watch *watch, const struct conf_entry *include)
 		       (int)match_literal_length(include->text), include->text);
 	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
 		return -errno;
+	entry->files_device = makedev(status.stx_dev_major, status.stx_dev_minor);
+	entry->mount_id = status.stx_mnt_id;
 	r = watch_identify(status.stx_mnt_id, entry);
 	if (r == 0)
 		r = group_watch(watch->group, entry->path);
@@ -125,4 +129,79 @@ int watch_apply(struct watch *watch, const struct conf *conf, char *problem, siz
 	watch_deinit(watch);
 	*watch = next;
 	return 0;
+}
+
+/* Opens a directory on the mount that an entry's path is on. */
+static int watch_open_mount(const struct watch_entry *entry)
+{
+	char path[WIRE_PATH_MAX];
+	int fd = open(entry->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 || errno != ENOTDIR)
+		return fd < 0 ? -errno : fd;
+	/* A single file is included. */
+	(void)snprintf(path, sizeof(path), "%s", entry->path);
+	*strrchr(path + 1, '/') = '\0';
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Looks a file up on the entry's mount. */
+static int watch_lookup(const struct watch_entry *entry, int fd, char *buffer, size_t size)
+{
+	union {
+		struct file_handle handle;
+		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} file = {.handle.handle_bytes = MAX_HANDLE_SZ};
+	int unused, mount, found, r;
+
+	if (name_to_handle_at(fd, "", &file.handle, &unused, AT_EMPTY_PATH) < 0)
+		return -errno;
+	mount = watch_open_mount(entry);
+	if (mount < 0)
+		return mount;
+	found = open_by_handle_at(mount, &file.handle, O_PATH | O_CLOEXEC);
+	r = found < 0 ? -errno : file_path(found, buffer, size);
+	if (found >= 0)
+		close(found);
+	close(mount);
+	return r;
+}
+
+/* Whether files of this device may be on the entry's filesystem. A handle of another filesystem
+ * would be taken for one of any file there. */
+static bool watch_may_hold(const struct watch_entry *entry, uint64_t device)
+{
+	return entry->files_device == device || !strcmp(entry->filesystem, "btrfs");
+}
+
+int watch_path(const struct watch *watch, int fd, char *buffer, size_t size)
+{
+	int r = file_path(fd, buffer, size);
+	char ours[WIRE_PATH_MAX];
+	struct statx status;
+	uint64_t device;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0)
+		return -errno;
+	device = makedev(status.stx_dev_major, status.stx_dev_minor);
+	for (size_t i = 0; i < watch->n_entries; i++)
+		if (watch->entries[i].mount_id == status.stx_mnt_id)
+			return r;
+
+	for (size_t i = 0; i < watch->n_entries; i++) {
+		const struct watch_entry *entry = &watch->entries[i];
+		int looked;
+
+		if (!watch_may_hold(entry, device))
+			continue;
+		looked = watch_lookup(entry, fd, ours, sizeof(ours));
+		if (looked == 0 && match_path(entry->path, ours)) {
+			(void)snprintf(buffer, size, "%s", ours);
+			return 0;
+		}
+		if (looked < 0)
+			r = looked;
+	}
+	return r;
 }

@@ -4,7 +4,7 @@
  * watch: which filesystems are marked, and for which include paths.
  *
  * Owns the list of marks. A mark is on the whole filesystem that an include path is on; policy
- * decides which of its opens count.
+ * decides which of its opens count, by the path that watch_path() gives them.
  */
 #include "../common/conf.h"
 #include "group.h"
@@ -12,9 +12,10 @@
 #include <holdfast/wire.h>
 
 struct watch_entry {
-	char path[WIRE_PATH_MAX]; /* what is marked: the part of the include
-				     rule before any * */
+	char path[WIRE_PATH_MAX]; /* what is marked: the part of the include rule before any * */
 	uint64_t device;	  /* of the superblock */
+	uint64_t files_device;	  /* what stat() says of its files; on btrfs, of one subvolume's */
+	uint64_t mount_id;	  /* of the mount that path is on */
 	char filesystem[32];	  /* its type: "ext4" */
 };
 
@@ -33,3 +34,13 @@ void watch_deinit(struct watch *watch);
  * Returns 0, or a negative errno with what failed in problem.
  */
 int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size);
+
+/*
+ * watch_path() writes the path of an open file in the terms of the rules. What /proc/self/fd says
+ * is the path by the mount that the opener came through, and that may be a bind mount elsewhere, a
+ * container's root or a mount of another namespace; the file is then looked up by its handle on our
+ * own mount. Returns 0, or a negative errno where it cannot be told: then buffer holds something
+ * for people. For that lookup it opens a directory, which raises no event: directories are not
+ * watched.
+ */
+int watch_path(const struct watch *watch, int fd, char *buffer, size_t size);

@@ -1,0 +1,654 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""
+What the system tests stand on: a place of their own to work in, filesystems to protect, a service to protect
+them, and actors that open files.
+
+Two rules hold everywhere. A permission mark is only ever set on a filesystem that the test has mounted itself.
+And this process never opens a protected file: actors do (actor.py), each with a timeout, while the keeper
+(keeper.py) stands by to end the service.
+"""
+import ctypes
+import json
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import namedtuple
+from pathlib import Path
+
+from keeper import TOKEN_VARIABLE, tagged
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+BUILD = Path(os.environ.get("HOLDFAST_BUILD", REPOSITORY / "build")).resolve()
+SHARED = REPOSITORY.parent / "shared"
+
+USER = "holdfast"  # who the service runs as
+NOBODY = "nobody"  # who opens files without any privilege
+
+FILESYSTEMS = ("ext4", "tmpfs")
+
+# In pieces, so that no scanner takes this file or its bytecode for the real thing.
+EICAR = b"".join([b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-ANTIVIRUS", b"-TEST-FILE!$H+H*"])
+CLEAN = b"nothing to see here\n"
+
+# A signature for tests that need content to be malware anywhere in a file, or from one moment on.
+MARKER = b"holdfast-system-test-marker-5d1c"
+MARKER_SIGNATURE = {"marker.ndb": f"Marker.Test:0:*:{MARKER.hex()}\n"}
+
+# How long anything may take before it counts as hanging. Generous: machines that run tests are busy.
+PATIENCE = 30
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Undefined|Memory)\w*Sanitizer|: runtime error: ")
+
+# What the log says of processes that end without having been asked to, and of events that got lost.
+ACCIDENT = re.compile(
+    r"was ended by|ended with status|keeps failing|is gone|does not answer|cannot enter|could not enter"
+    r"|overflow|not verified|are being lost|cannot lock memory"
+)
+
+
+def program(name):
+    return BUILD / "src" / name
+
+
+def is_sanitized():
+    """Whether the programs were built with AddressSanitizer: its libraries and handlers come on top."""
+    with open(program("holdfastd"), "rb") as binary:
+        return b"__asan_init" in binary.read()
+
+
+def wait_until(condition, what, timeout=PATIENCE):
+    """Waits for condition() to be true, and returns what it returned."""
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"after {timeout} s still not so: {what}"
+        time.sleep(0.01)
+    return result
+
+
+# --- processes -------------------------------------------------------------------------------------------------
+
+
+class KeeperProcess:
+    """Our end of keeper.py."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", HERE / "keeper.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def tell(self, *words):
+        self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
+        self.process.stdin.flush()
+
+    def has_fired(self):
+        return bool(select.select([self.process.stdout], [], [], 0)[0] and self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=PATIENCE)
+
+
+Process = namedtuple("Process", "pid role parent state")
+
+
+def read_process(pid):
+    """None when it has gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    name, rest = stat[stat.index("(") + 1 :].rsplit(")", 1)
+    fields = rest.split()
+    return Process(int(pid), role_of(pid, name), int(fields[1]), fields[0])
+
+
+def role_of(pid, name):
+    """By what it executes: only workers, which are forked, have a name of their own."""
+    try:
+        executable = Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name
+    except OSError:
+        return name
+    return name if name == "holdfast-worker" else executable
+
+
+def read_status(pid):
+    """/proc/PID/status as a dictionary."""
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+SYS_PIDFD_GETFD = 438  # on every architecture
+
+
+def has_unread(pid, descriptor):
+    """Whether a message waits in a socket of another process."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(SYS_PIDFD_GETFD, pidfd, descriptor, 0)
+        assert copy >= 0, os.strerror(ctypes.get_errno())
+        try:
+            return bool(select.select([copy], [], [], 0)[0])
+        finally:
+            os.close(copy)
+    finally:
+        os.close(pidfd)
+
+
+def send_signal(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+# --- actors ----------------------------------------------------------------------------------------------------
+
+Opened = namedtuple("Opened", "path error content sha256")
+Executed = namedtuple("Executed", "error status output")
+
+
+def encode_path(path):
+    """Paths of any bytes go through JSON as lone surrogates."""
+    return os.fsdecode(path)
+
+
+class Actor:
+    """A process that does one thing to files; see actor.py."""
+
+    def __init__(self, action, user="root", dumpable=True, **arguments):
+        account = pwd.getpwnam(user)
+        request = {
+            "action": action,
+            "user": None if account.pw_uid == 0 else [account.pw_uid, account.pw_gid, dumpable],
+            "arguments": arguments,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", HERE / "actor.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+        )
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+        self.replies = []
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def go_on(self):
+        """Lets a writer that waits carry out its next steps."""
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def wait_for_about(self):
+        """Until it is about to do the next thing."""
+        line = self.process.stdout.readline()
+        assert line, f"the actor said nothing: {self.process.stderr.read().decode()}"
+        assert "about" in json.loads(line), line
+        return self
+
+    def wait_held(self):
+        """Until it waits in an open. It sleeps nowhere else after it has said that it is about to."""
+        self.wait_for_about()
+        wait_until(
+            lambda: (state := read_process(self.pid)) and state.state in "DSZ",
+            "the opener waits or has ended",
+        )
+        assert self.is_held(), f"the open was not held: {self.finish()}"
+        return self
+
+    def is_held(self):
+        process = read_process(self.pid)
+        return process is not None and process.state in "DS" and self.process.poll() is None
+
+    def finish(self, timeout=PATIENCE):
+        """Its replies, once it has ended."""
+        try:
+            output, errors = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"process {self.pid} hangs, {timeout} s after it was asked to end") from None
+        assert self.process.returncode == 0, errors.decode()
+        replies = [json.loads(line) for line in output.splitlines()]
+        return [reply for reply in replies if "about" not in reply]
+
+    def opened(self, timeout=PATIENCE):
+        """What became of the one open."""
+        (reply,) = self.finish(timeout)
+        content = reply["content"]
+        return Opened(
+            os.fsencode(reply["path"]),
+            reply["error"],
+            None if content is None else bytes.fromhex(content),
+            reply["sha256"],
+        )
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def start_open(user, path, **options):
+    """Starts an open that may be held."""
+    return Actor("read", user, paths=[encode_path(path)], **options)
+
+
+def open_as(user, path, timeout=PATIENCE, **options):
+    """Opens and reads a file as a user. error is None or the name of the errno."""
+    return start_open(user, path, **options).opened(timeout)
+
+
+def open_all_as(user, paths, timeout=60):
+    """Opens and reads many files, one after the other; returns {path: (error, sha256)}."""
+    replies = Actor("read", user, paths=[encode_path(path) for path in paths]).finish(timeout)
+    return {os.fsencode(reply["path"]): (reply["error"], reply["sha256"]) for reply in replies}
+
+
+def execute_as(user, *argv, timeout=PATIENCE):
+    (reply,) = Actor("execute", user, argv=[encode_path(word) for word in argv]).finish(timeout)
+    return Executed(**reply)
+
+
+def start_steps(user, *steps):
+    """Starts a writer; see act_write() in actor.py. Paths and contents may be given as they are."""
+
+    def plain(argument):
+        if isinstance(argument, Path):
+            return encode_path(argument)
+        return argument.hex() if isinstance(argument, bytes) else argument
+
+    return Actor("write", user, steps=[[plain(argument) for argument in step] for step in steps])
+
+
+def finish_steps(actor):
+    (reply,) = actor.finish()
+    assert reply["error"] is None, f"a step that must succeed failed: {reply}"
+
+
+def take_steps(user, *steps):
+    finish_steps(start_steps(user, *steps))
+
+
+def writing(path, content, *flags):
+    """The steps of writing a whole file."""
+    return (
+        ("open", "file", path, ["O_RDWR", *flags]),
+        ("write", "file", content),
+        ("close", "file"),
+    )
+
+
+def create(path, content):
+    """Writes a new file under protection."""
+    take_steps("root", *writing(path, content, "O_CREAT", "O_EXCL"))
+
+
+# --- places ----------------------------------------------------------------------------------------------------
+
+
+def run(*argv, **options):
+    """A command that must succeed."""
+    done = subprocess.run(
+        [str(word) for word in argv], capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+    )
+    assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def mount_points():
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        return [line.split()[1] for line in mounts]
+
+
+class Volume:
+    """A filesystem of the test's own, the only kind that gets a mark."""
+
+    def __init__(self, kind, path, keeper):
+        self.path, self.keeper = path, keeper
+        self.image = path.with_suffix(".img")
+        path.mkdir()
+        keeper.tell("mount", path)
+        if kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", "size=256M,mode=755", "tmpfs", path)
+        else:
+            with open(self.image, "wb") as image:
+                image.truncate(256 << 20)
+            run("mkfs." + kind, "-q", "-F", self.image)
+            run("mount", "-o", "loop", self.image, path)
+            path.chmod(0o755)
+
+    def __truediv__(self, name):
+        """Names may be bytes of any kind."""
+        return self.path / os.fsdecode(name)
+
+    def write(self, name, content, mode=0o644):
+        """Makes a file with all directories above it. Only while no service protects the volume."""
+        path = self / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        return path
+
+    def is_gone(self):
+        loop = self.image.exists() and run("losetup", "--associated", self.image)
+        return str(self.path) not in mount_points() and not loop
+
+    def close(self):
+        if str(self.path) in mount_points():
+            run("umount", self.path)
+        wait_until(self.is_gone, f"{self.path} and its loop device are gone")
+        self.keeper.tell("forget", self.path)
+
+
+class Place:
+    """The directory, volumes and services of one test, and everything else it must not leave behind."""
+
+    def __init__(self, keeper):
+        self.keeper = keeper
+        # Not one of pytest's: nobody but root may enter those.
+        self.base = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+        self.base.chmod(0o755)
+        self.volumes, self.services, self.actors = [], [], []
+
+    def volume(self, kind="tmpfs"):
+        volume = Volume(kind, self.base / f"volume{len(self.volumes)}", self.keeper)
+        self.volumes.append(volume)
+        return volume
+
+    def service(self, **options):
+        """A service that is not started yet."""
+        directory = self.base / f"service{len(self.services)}"
+        service = Service(directory, self.keeper, **options)
+        self.services.append(service)
+        return service
+
+    def start(self, **options):
+        """A service that protects."""
+        return self.service(**options).start()
+
+    def keep(self, actor):
+        """Sees to it that an actor ends with the test."""
+        self.actors.append(actor)
+        return actor
+
+    def close(self):
+        problems = []
+        for closing in [
+            *(actor.kill for actor in self.actors),
+            *(service.finish for service in self.services),
+            *(volume.close for volume in self.volumes),
+        ]:
+            try:
+                closing()
+            except (AssertionError, subprocess.SubprocessError) as problem:
+                problems.append(str(problem))
+        shutil.rmtree(self.base, ignore_errors=True)
+        assert not problems, "\n\n".join(problems)
+
+
+# --- the service -----------------------------------------------------------------------------------------------
+
+
+def format_value(value):
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+class Service:
+    """
+    One holdfastd with directories of its own.
+
+    include, exclude, ... are the keys of [on-access] with - written as _; engine and alerts hold those of these
+    sections, extra is text that is put behind all of it. signatures is what the directory of signatures holds
+    ({name: text}); None: there is no such directory. command is put before holdfastd, to run it elsewhere;
+    programs is the directory it is in.
+    """
+
+    def __init__(
+        self,
+        directory,
+        keeper,
+        signatures=None,
+        engine=None,
+        alerts=None,
+        extra="",
+        command=(),
+        environment=None,
+        run_dir=None,
+        programs=BUILD / "src",
+        **on_access,
+    ):
+        self.directory, self.keeper, self.command = directory, keeper, list(command)
+        self.programs = programs
+        self.token = uuid.uuid4().hex
+        self.environment = {**os.environ, **SANITIZERS, **(environment or {}), TOKEN_VARIABLE: self.token}
+        self.process = None
+        self.disturbed = False  # the test has made something fail on purpose
+
+        directory.mkdir()
+        for name in ("log", "state"):
+            (directory / name).mkdir()
+            shutil.chown(directory / name, USER, USER)
+        self.config = directory / "holdfast.conf"
+        self.run_dir = run_dir or directory / "run"
+        self.signatures = directory / "state" / "signatures"
+        self.log = directory / "log" / "holdfast.log"
+        self.stderr = directory / "stderr"
+        self.sections = {
+            "service": {"run-dir": self.run_dir, "state-dir": directory / "state"},
+            "on-access": {key.replace("_", "-"): value for key, value in on_access.items()},
+            "engine": {"workers": 2, **(engine or {})},
+            "alerts": {"syslog": False, "log-file": self.log, **(alerts or {})},
+        }
+        self.extra = extra
+        self.write_config()
+        if signatures is not None:
+            self.signatures.mkdir()
+            self.write_signatures(signatures)
+
+    # Before it runs, and between reloads.
+
+    def write_config(self):
+        lines = []
+        for section, keys in self.sections.items():
+            lines.append(f"[{section}]")
+            for key, values in keys.items():
+                for value in values if isinstance(values, (list, tuple)) else [values]:
+                    lines.append(f"{key} = {format_value(value)}")
+        self.config.write_text("\n".join(lines) + "\n" + self.extra)
+
+    def write_signatures(self, signatures):
+        for name, text in signatures.items():
+            (self.signatures / name).write_text(text)
+
+    # Running it.
+
+    def launch(self):
+        self.keeper.tell("token", self.token)
+        with open(self.stderr, "ab") as stderr:
+            self.process = subprocess.Popen(
+                [*self.command, self.programs / "holdfastd", "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                env=self.environment,
+                cwd="/",
+            )
+
+    def start(self):
+        after = self.position()
+        self.launch()
+        wait_until(
+            lambda: self.process.poll() is not None
+            or self.match(r"-> (protecting|watching without blocking|on-access is off): ", after),
+            f"the service protects; it says:\n{self.errors()}",
+        )
+        assert self.process.poll() is None, f"holdfastd ended with {self.process.returncode}: {self.errors()}"
+        return self
+
+    def launch_to_end(self):
+        """For services that must not start. Returns the exit status."""
+        self.launch()
+        return self.process.wait(timeout=PATIENCE)
+
+    def errors(self):
+        return self.stderr.read_text(errors="replace") if self.stderr.exists() else ""
+
+    def stop(self):
+        """Ends it as an administrator does. Returns the exit status."""
+        send_signal(self.process.pid, signal.SIGTERM)
+        return self.process.wait(timeout=PATIENCE)
+
+    def reload(self, refused=False):
+        """Reloads, and checks that it went as expected. Returns all lines about it."""
+        after = self.position()
+        send_signal(self.process.pid, signal.SIGHUP)
+        line = self.expect(r"-> (configuration and signatures reloaded|reload refused|reload failed).*", after)
+        lines = "\n".join(self.lines()[after:])
+        assert (line[1] == "reload refused") == refused, f"the reload went otherwise than it should:\n{lines}"
+        return lines
+
+    # Its log. Lines are divided by newlines only: Unicode knows other separators.
+
+    def lines(self):
+        if not self.log.exists():
+            return []
+        text = self.log.read_bytes().decode("utf-8", "surrogateescape")
+        return text.split("\n")[:-1]
+
+    def position(self):
+        """Where the next line will stand."""
+        return len(self.lines())
+
+    def match(self, pattern, after=0):
+        for line in self.lines()[after:]:
+            if match := re.search(pattern, line):
+                return match
+        return None
+
+    def expect(self, pattern, after=0, timeout=PATIENCE):
+        """Waits for a line."""
+        try:
+            return wait_until(lambda: self.match(pattern, after), "", timeout)
+        except AssertionError:
+            raise AssertionError(
+                f"within {timeout} s no line says {pattern!r}; lines are:\n" + "\n".join(self.lines()[after:])
+            ) from None
+
+    def found(self, after=0):
+        """The FOUND lines: path and signature of each."""
+        matches = (re.search(r" -> (.*): (\S+) FOUND$", line) for line in self.lines()[after:])
+        return [match.groups() for match in matches if match]
+
+    def expect_found(self, path, after=0):
+        return self.expect(rf" -> {re.escape(str(path))}: \S+ FOUND$", after)
+
+    def status(self):
+        """What holdfast status says of it."""
+        done = subprocess.run(
+            [program("holdfast"), "--config", self.config, "--json", "status"],
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return json.loads(done.stdout)
+
+    # Its processes.
+
+    def processes(self):
+        processes = (read_process(pid) for pid in tagged({self.token}))
+        return [process for process in processes if process]
+
+    def pids(self, role):
+        """holdfastd, guard, engine, report or worker."""
+        if role == "holdfastd":
+            return [self.process.pid]
+        return sorted(process.pid for process in self.processes() if process.role == "holdfast-" + role)
+
+    def pid(self, role):
+        pids = self.pids(role)
+        assert len(pids) == 1, f"there is not one {role} but {pids}; processes are {self.processes()}"
+        return pids[0]
+
+    def workers(self, n=2):
+        """The workers, once there are n."""
+        return wait_until(
+            lambda: (pids := self.pids("worker")) and len(pids) == n and pids, f"there are {n} workers"
+        )
+
+    def signal(self, role, number):
+        """To all processes of a role."""
+        self.disturbed = True
+        pids = self.pids(role)
+        for pid in pids:
+            send_signal(pid, number)
+        return pids
+
+    def stop_workers(self, n=2):
+        """Workers that stand still make every scan take as long as the test likes."""
+        pids = self.workers(n)
+        for pid in pids:
+            send_signal(pid, signal.SIGSTOP)
+            wait_until(lambda pid=pid: read_process(pid).state == "T", f"worker {pid} stands still")
+        return pids
+
+    def holder(self):
+        """Of the workers that stand still, the one that has been given a file."""
+        (holder,) = wait_until(
+            lambda: [pid for pid in self.pids("worker") if has_unread(pid, 3)], "one of the workers has been asked"
+        )
+        return holder
+
+    def continue_workers(self):
+        for pid in self.pids("worker"):
+            send_signal(pid, signal.SIGCONT)
+
+    # After the test.
+
+    def finish(self):
+        """Ends what still runs, and tells whether anything went wrong that the test did not look at."""
+        if not self.process:
+            return
+        problems = []
+        for process in self.processes():
+            if process.state == "T":
+                send_signal(process.pid, signal.SIGCONT)
+        if self.process.poll() is None:
+            try:
+                status = self.stop()
+                if status != 0:
+                    problems.append(f"holdfastd ended with status {status} on SIGTERM")
+            except subprocess.TimeoutExpired:
+                problems.append(f"holdfastd did not end on SIGTERM; left are {self.processes()}")
+        try:
+            wait_until(lambda: not self.processes(), "no process is left", 10)
+        except AssertionError:
+            problems.append(f"processes are left over: {self.processes()}")
+            for process in self.processes():
+                send_signal(process.pid, signal.SIGKILL)
+        self.process.wait(timeout=PATIENCE)
+        problems += self.accidents()
+        assert not problems, "\n".join([*problems, "its log:", *self.lines(), "its stderr:", self.errors()])
+
+    def accidents(self):
+        accidents = [line for line in self.errors().splitlines() if SANITIZER_REPORT.search(line)]
+        if not self.disturbed:
+            accidents += [line for line in self.lines() if ACCIDENT.search(line)]
+        return accidents
