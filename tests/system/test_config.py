@@ -23,7 +23,7 @@ GOOD = "[on-access]\ninclude = {volume}\n"
 
 # Text, the line that the error has to name (0: none), and what it has to say.
 BAD = {
-    "unknown section": (GOOD + "[on-acess]\nmode = block\n", 4, "unknown section"),
+    "unknown section": (GOOD + "[on-acess]\nmode = block\n", 3, "unknown section"),
     "unknown key": (GOOD + "modes = block\n", 3, "unknown key 'modes'"),
     "key of another section": (GOOD + "workers = 2\n", 3, "unknown key 'workers'"),
     "key before any section": ("mode = block\n" + GOOD, 1, "before any"),

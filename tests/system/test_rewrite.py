@@ -255,3 +255,27 @@ def test_a_scan_under_way_during_a_reload_is_judged_by_the_new_signatures(place,
     early.finish()
     assert open_as(NOBODY, path).error == "EPERM"
     wait_until(lambda: read_process(stopped) is None, "the old engine's worker has ended")
+
+
+def test_signatures_of_yesterday_never_come_back(place, volume):
+    """An engine that is superseded in the middle of a scan lives on until that is done, with workers to spare."""
+    held = volume.write("held", CLEAN)
+    marked = [volume.write(f"marked{i}", MARKER + b"%d" % i) for i in range(20)]
+    service = place.start(include=volume.path, signatures={})
+    old = service.stop_workers()
+    opener = place.keep(start_open(NOBODY, held)).wait_held()
+    holder = service.holder()
+    (idle,) = set(old) - {holder}
+    send_signal(idle, signal.SIGCONT)
+
+    service.write_signatures(MARKER_SIGNATURE)
+    service.reload()
+    wait_until(lambda: read_process(idle) is None, "the old engine's idle worker has ended")
+    for path in marked:
+        assert open_as(NOBODY, path).error == "EPERM", "judged by the old signatures"
+        assert service.status()["signatures"]["count"] == 2, "the old engine is back"
+    send_signal(holder, signal.SIGCONT)
+    assert opener.opened().content == CLEAN
+    for path in marked:
+        assert open_as(NOBODY, path).error == "EPERM", "judged by the old signatures"
+    service.workers()
