@@ -18,8 +18,7 @@
 #define WIRE_PATH_MAX	   4096 /* PATH_MAX: the longest path /proc/self/fd can name */
 #define WIRE_TEXT_MAX	   1024
 #define WIRE_SIGNATURE_MAX 256
-#define WIRE_EXE_MAX                                                                               \
-	512 /* longer executable paths are cut: they only inform \ */
+#define WIRE_EXE_MAX	   512 /* longer executable paths are cut: they only inform \ */
 
 enum wire_type {
 	/* supervisor to a child */
@@ -41,7 +40,7 @@ enum wire_type {
 	WIRE_WORKER, /* fd: the socket of a new worker */
 	/* guard to engine */
 	WIRE_KILL_WORKER,
-	WIRE_RETIRE, /* another engine has taken over: end */
+	WIRE_RETIRE, /* another engine has taken over: fork no more workers, end with this socket */
 	/* guard to worker and back */
 	WIRE_SCAN, /* fd: the file to scan */
 	WIRE_VERDICT,

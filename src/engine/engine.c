@@ -211,7 +211,7 @@ static void engine_report(const struct engine *engine, enum wire_type type, cons
 
 static int engine_loop(struct engine *engine)
 {
-	while (!engine->retired && !engine->cannot_confine) {
+	while (!engine->cannot_confine && !(engine->retired && engine->guard < 0)) {
 		bool filled = engine_fill_slots(engine);
 		struct pollfd fds[] = {
 			{.fd = engine->channel, .events = POLLIN},
@@ -224,7 +224,8 @@ static int engine_loop(struct engine *engine)
 		if (fds[1].revents)
 			engine_reap(engine);
 		if (fds[2].revents && chan_serve(engine->guard, guard_rules, engine) < 0) {
-			/* The guard died; the supervisor will introduce the next. */
+			/* The guard died, and the supervisor will introduce the next; or we are
+			 * retired and it needs us no longer. */
 			close(engine->guard);
 			engine->guard = -1;
 		}

@@ -31,6 +31,7 @@ struct engine {
 	struct pool *pool;
 	sd_event_source *source;
 	int fd; /* -1: the engine died, its workers go on */
+	bool retired;
 	struct wire_engine_info info;
 	struct worker *workers;
 	unsigned n_workers;
@@ -75,15 +76,8 @@ static void engine_free(struct engine *engine)
 	DL_DELETE(pool->engines, engine);
 	pool->n_engines--;
 	sd_event_source_disable_unref(engine->source);
-	if (engine->fd >= 0) {
-		const struct wire_plain retire = {
-			.header = WIRE_INIT(WIRE_RETIRE, struct wire_plain)};
-
-		/* Without this it would wait for the next guard. */
-		if (pool->current != engine)
-			(void)chan_send(engine->fd, &retire.header, -1);
+	if (engine->fd >= 0)
 		close(engine->fd);
-	}
 	if (pool->current == engine)
 		pool->current = NULL;
 	free(engine);
@@ -99,18 +93,28 @@ struct pool *pool_free(struct pool *pool)
 	return NULL;
 }
 
-/* Frees an engine that has nothing left to do: superseded and idle, or dead and without a
- * worker. */
+/* Frees what a retired engine no longer needs, and an engine that has nothing left to do. */
 static void engine_settle(struct engine *engine)
 {
 	struct worker *worker, *next;
 
-	if (engine != engine->pool->current && engine->pool->current)
+	if (engine->retired)
 		DL_FOREACH_SAFE (engine->workers, worker, next)
 			if (!worker->request)
 				worker_free(worker);
-	if (!engine->workers && (engine->fd < 0 || engine != engine->pool->current))
+	if (!engine->workers && (engine->retired || engine->fd < 0))
 		engine_free(engine);
+}
+
+/* A newer engine has taken over. This one finishes its scans and forks no more workers. */
+static void engine_retire(struct engine *engine)
+{
+	const struct wire_plain retire = {.header = WIRE_INIT(WIRE_RETIRE, struct wire_plain)};
+
+	if (!engine->retired && engine->fd >= 0)
+		(void)chan_send(engine->fd, &retire.header, -1);
+	engine->retired = true;
+	engine_settle(engine);
 }
 
 /* The worker is of no use any more. Its request goes back to whoever decides. */
@@ -180,7 +184,8 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
-/* The engine's first worker is here: from now on its signatures count. */
+/* The engine's first worker is here: from now on its signatures count. Those introduced before it
+ * have had their time, the ones after it may still come. */
 static void engine_become_current(struct engine *engine)
 {
 	struct pool *pool = engine->pool;
@@ -189,8 +194,11 @@ static void engine_become_current(struct engine *engine)
 	pool->current = engine;
 	pool->info = engine->info;
 	pool->generation++;
-	DL_FOREACH_SAFE (pool->engines, other, next)
-		engine_settle(other);
+	DL_FOREACH_SAFE (pool->engines, other, next) {
+		if (other == engine)
+			break;
+		engine_retire(other);
+	}
 	pool->callbacks->switched(pool->context);
 }
 
@@ -208,11 +216,13 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	struct pool *pool = engine->pool;
 	struct worker *worker = NULL;
 
-	if (engine->info.scan_deadline_ms && engine->n_workers < POOL_WORKERS_MAX)
+	if (engine->info.scan_deadline_ms && engine->n_workers < POOL_WORKERS_MAX &&
+	    !engine->retired)
 		worker = calloc(1, sizeof(*worker));
 	if (!worker) {
 		close(message->fd);
-		return -EPROTO;
+		/* One forked before the engine heard that it is retired does no harm. */
+		return engine->retired ? 0 : -EPROTO;
 	}
 
 	worker->engine = engine;
