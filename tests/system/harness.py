@@ -366,6 +366,7 @@ class Place:
         # Not one of pytest's: nobody but root may enter those.
         self.base = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
         self.base.chmod(0o755)
+        keeper.tell("directory", self.base)
         self.volumes, self.services, self.actors = [], [], []
 
     def volume(self, kind="tmpfs"):
@@ -401,6 +402,7 @@ class Place:
             except (AssertionError, subprocess.SubprocessError) as problem:
                 problems.append(str(problem))
         shutil.rmtree(self.base, ignore_errors=True)
+        self.keeper.tell("forget", self.base)
         assert not problems, "\n\n".join(problems)
 
 

@@ -7,7 +7,8 @@ process opens nothing but /proc, which nobody puts a mark on. It is told on its 
 
     token TOKEN       processes with this value in their environment are services of a test
     mount PATH        a filesystem that a test has mounted
-    forget PATH       ... and has unmounted again
+    directory PATH    what a test works in
+    forget PATH       it has unmounted or removed this
     deadline SECONDS  end all services then (0: no deadline)
 
 and it answers "fired" when it has done so. When its input ends, the tests are gone, well or not: what is left
@@ -15,6 +16,7 @@ of services and mounts is removed.
 """
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +56,7 @@ def kill_all(tokens):
 
 class Keeper:
     def __init__(self):
-        self.tokens, self.mounts = set(), []
+        self.tokens, self.mounts, self.directories = set(), [], []
         self.deadline = None
 
     def obey(self, line):
@@ -63,8 +65,10 @@ class Keeper:
             self.tokens.add(argument)
         elif word == "mount":
             self.mounts.append(argument)
+        elif word == "directory":
+            self.directories.append(argument)
         elif word == "forget":
-            self.mounts.remove(argument)
+            (self.mounts if argument in self.mounts else self.directories).remove(argument)
         elif word == "deadline":
             self.deadline = time.monotonic() + float(argument) if float(argument) else None
 
@@ -88,6 +92,8 @@ class Keeper:
         kill_all(self.tokens)
         for path in reversed(self.mounts):
             subprocess.run(["umount", "--lazy", path], check=False, stderr=subprocess.DEVNULL)
+        for path in self.directories:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":
