@@ -27,7 +27,8 @@ struct control_counters {
 	uint64_t workers_lost; /* workers that crashed or overran */
 	uint64_t not_scanned;  /* no room or no memory to scan it */
 	uint64_t alerts_dropped;
-	uint64_t overflows; /* the kernel lost events: must stay 0 */
+	uint64_t read_errors; /* opens the kernel refused, as it could not open the file for us */
+	uint64_t overflows;   /* the kernel lost events: must stay 0 */
 };
 
 struct control_status_reply {
@@ -39,11 +40,12 @@ struct control_status_reply {
 	uint32_t mode; /* enum control_mode */
 	uint32_t includes;
 	uint32_t workers_busy, workers_alive;
-	uint32_t requests, requests_max; /* files being scanned or waiting for it */
-	uint32_t held;			 /* opens waiting for an answer now */
-	uint32_t engine_down;		 /* 1: no engine can be started */
+	uint32_t requests;    /* files being scanned or waiting for it */
+	uint32_t full;	      /* 1: no more opens are read until some are answered */
+	uint32_t held;	      /* opens waiting for an answer now */
+	uint32_t engine_down; /* 1: no engine can be started */
 };
-_Static_assert(sizeof(struct control_status_reply) == 256, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 264, "wire format");
 
 struct control_include_request {
 	struct wire_header header;

@@ -17,6 +17,7 @@
 #define WIRE_VERSION	   1
 #define WIRE_PATH_MAX	   4096 /* PATH_MAX: the longest path /proc/self/fd can name */
 #define WIRE_TEXT_MAX	   1024
+#define WIRE_WORKERS_MAX   128 /* of one engine */
 #define WIRE_SIGNATURE_MAX 256
 #define WIRE_EXE_MAX	   512 /* longer executable paths are cut: they only inform \ */
 
@@ -32,6 +33,8 @@ enum wire_type {
 	WIRE_READY,
 	WIRE_FAILED, /* the child could not do what was asked; text says why */
 	WIRE_PONG,
+	WIRE_SWITCHED, /* guard: the engine introduced last has taken over */
+	WIRE_STOPPING, /* supervisor to the reporter: the end that follows was asked for */
 	/* anyone to the reporter, and the engine to the supervisor who passes it on */
 	WIRE_NOTE,
 	WIRE_FOUND,

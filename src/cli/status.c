@@ -124,6 +124,16 @@ static void status_judge(struct status *status)
 		status_warn(status, STATUS_WARNING,
 			    "ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found. "
 			    "Put signature files into the directory of signatures and reload");
+	if (reply->full)
+		status_warn(status, STATUS_WARNING,
+			    "too many files wait for a verdict: further opens wait in the kernel");
+	if (reply->counters.read_errors)
+		status_warn(
+			status, STATUS_WARNING,
+			"%" PRIu64
+			" open(s) were refused as their file could not be opened for us: the log "
+			"says why",
+			reply->counters.read_errors);
 	if (reply->counters.overflows)
 		status_warn(status, STATUS_WARNING,
 			    "the kernel's queue overflowed %" PRIu64
@@ -197,7 +207,8 @@ static void print_includes(const struct status *status)
 			(void)printf("  %-11s %-32s %s, %s mark\n", i ? "" : "watched", path,
 				     include->filesystem, include->mark);
 		else
-			(void)printf("  %-11s %-32s not watched\n", i ? "" : "watched", path);
+			(void)printf("  %-11s %-32s NOT WATCHED%s%s\n", i ? "" : "watched", path,
+				     *include->error ? ": " : "", include->error);
 	}
 }
 
@@ -261,10 +272,10 @@ static json_t *json_includes(const struct status *status)
 		const struct control_include_reply *include = &status->includes[i];
 
 		line_escape(path, sizeof(path), include->path);
-		(void)json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:s}", "path", path,
-							    "watched", (int)include->watched,
-							    "filesystem", include->filesystem,
-							    "mark", include->mark));
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:b, s:s, s:s, s:s}", "path", path, "watched",
+					(int)include->watched, "filesystem", include->filesystem,
+					"mark", include->mark, "error", include->error));
 	}
 	return list;
 }
@@ -286,6 +297,7 @@ static json_t *json_counters(const struct control_counters *n)
 		{"drops", n->drops},
 		{"workers_lost", n->workers_lost},
 		{"not_scanned", n->not_scanned},
+		{"read_errors", n->read_errors},
 		{"alerts_dropped", n->alerts_dropped},
 		{"overflows", n->overflows},
 	};

@@ -86,7 +86,7 @@ static const struct conf_key conf_keys[] = {
 	PLANNED("on-access", "scan-ahead"),
 
 	KEY("engine", "signatures", CONF_PATH, signatures, NUMBER(0, 0)),
-	KEY("engine", "workers", CONF_COUNT, workers, NUMBER(1, 128)),
+	KEY("engine", "workers", CONF_COUNT, workers, NUMBER(1, WIRE_WORKERS_MAX)),
 	/* libclamav refuses files of 2 GiB and more whatever it is told */
 	KEY("engine", "max-file-size", CONF_SIZE, max_file_size, NUMBER(1, 2047 * MIB)),
 	KEY("engine", "max-scan-size", CONF_SIZE, max_scan_size, NUMBER(1, 64 * 1024 * MIB)),

@@ -21,8 +21,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 128
-
 /* Files that kill workers must not turn the engine into a fork bomb: so many replacements a
  * second. */
 #define RESPAWNS_PER_SECOND 50
@@ -36,7 +34,7 @@ struct engine {
 	struct conf *conf;
 	struct clam *clam;
 	struct wire_engine_info info;
-	pid_t slots[WORKERS_MAX]; /* the workers; 0: none */
+	pid_t slots[WIRE_WORKERS_MAX]; /* the workers; 0: none */
 	unsigned n_slots;
 	uint64_t second_began_us; /* see RESPAWNS_PER_SECOND */
 	unsigned respawns;
@@ -277,8 +275,8 @@ static bool engine_load(struct engine *engine)
 	engine->n_slots =
 		(unsigned)(engine->conf->workers ? engine->conf->workers
 						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
-	if (engine->n_slots > WORKERS_MAX)
-		engine->n_slots = WORKERS_MAX;
+	if (engine->n_slots > WIRE_WORKERS_MAX)
+		engine->n_slots = WIRE_WORKERS_MAX;
 	engine->info.workers = engine->n_slots;
 	engine->info.scan_deadline_ms =
 		(uint32_t)(engine->conf->max_scan_time_ms + WORKER_GUARD_GRACE_MS);

@@ -57,8 +57,8 @@ static int client_send_status(void *context, struct chan_message *message)
 		.workers_busy = pool_busy(from->gate->pool),
 		.workers_alive = pool_alive(from->gate->pool),
 		.requests = from->gate->requests.n_requests,
-		.requests_max = REQUESTS_MAX,
 		.held = from->gate->events.n_held,
+		.full = request_table_full(&from->gate->requests),
 		.engine_down = from->gate->engine_down && !pool_alive(from->gate->pool),
 	};
 
@@ -84,9 +84,10 @@ static int client_send_include(void *context, struct chan_message *message)
 	if (request->index < from->gate->watch.n_entries) {
 		const struct watch_entry *entry = &from->gate->watch.entries[request->index];
 
-		reply.watched = 1;
+		reply.watched = !*entry->error;
 		(void)snprintf(reply.mark, sizeof(reply.mark), "filesystem");
 		memcpy(reply.filesystem, entry->filesystem, sizeof(reply.filesystem));
+		memcpy(reply.error, entry->error, sizeof(entry->error));
 	}
 	return chan_send(client->fd, &reply.header, -1);
 }

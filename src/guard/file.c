@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "file.h"
 
+#include "../common/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,6 +41,14 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 		.ctime_ns = file_time(status.stx_ctime),
 	};
 	return 0;
+}
+
+bool file_state_settled(const struct file_state *state)
+{
+	/* Two ticks of the slowest clock in use, CONFIG_HZ=100. */
+	const int64_t ticks_ns = 20000000;
+
+	return (int64_t)clock_wall_us() * 1000 - state->ctime_ns > ticks_ns;
 }
 
 bool file_state_equal(const struct file_state *a, const struct file_state *b)

@@ -25,6 +25,12 @@ int file_init(void);
 /* file_stat() fills both. Returns 0 or a negative errno. */
 int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state);
 
+/*
+ * file_state_settled() says whether a further change would be seen as another state: where ctime
+ * comes from a clock that ticks (kernels before 6.13), two changes within one tick look like one.
+ */
+bool file_state_settled(const struct file_state *state);
+
 bool file_state_equal(const struct file_state *a, const struct file_state *b);
 
 /*

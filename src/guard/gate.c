@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,6 +28,9 @@
 
 /* Deadlines are looked at so often. A timer for each open would cost two system calls each. */
 #define SWEEP_INTERVAL_US (250 * CLOCK_US_PER_MS)
+
+/* Between two signs of life when many openers are answered at once. */
+#define ANSWERS_BETWEEN_PROGRESS 32
 
 /* Lines about files that could not be scanned: at most one in this time, the others are counted. */
 #define COMPLAINT_INTERVAL_US CLOCK_US_PER_SEC
@@ -57,7 +61,8 @@ static bool gate_opener_excluded(const struct gate *gate, const struct opener *o
 	if (opener->uid != OPENER_UID_UNKNOWN &&
 	    (opener->uid == gate->conf->uid || policy_user(gate->conf, opener->uid)))
 		return true;
-	return *opener->exe && policy_process(gate->conf, opener->exe);
+	return *opener->exe && policy_process(gate->conf, opener->exe) &&
+	       opener_exe_is_ours(opener);
 }
 
 /* Stops reading while another batch might find no room. The kernel keeps the opens meanwhile, and
@@ -78,6 +83,23 @@ static void gate_arm_sweeper(struct gate *gate, uint64_t now)
 		return;
 	(void)sd_event_source_set_time(gate->sweeper, now + SWEEP_INTERVAL_US);
 	(void)sd_event_source_set_enabled(gate->sweeper, SD_EVENT_ONESHOT);
+}
+
+/* Answers what waits for a request since arrived_by or longer. Each answer wakes all openers there
+ * are, so thousands take seconds: the supervisor must hear that we are alive. */
+static unsigned gate_answer(struct gate *gate, struct request *request, bool allow,
+			    uint64_t arrived_by)
+{
+	unsigned n, total = 0;
+
+	do {
+		n = request_answer(&gate->requests, request, allow, arrived_by,
+				   ANSWERS_BETWEEN_PROGRESS);
+		total += n;
+		if (n == ANSWERS_BETWEEN_PROGRESS)
+			gate->owner->progress(gate->owner_context);
+	} while (n == ANSWERS_BETWEEN_PROGRESS);
+	return total;
 }
 
 static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
@@ -124,7 +146,7 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 
 	request_join(request, event);
 	if (gate->conf->mode != CONTROL_MODE_BLOCK)
-		(void)request_answer(&gate->requests, request, true, UINT64_MAX);
+		(void)gate_answer(gate, request, true, UINT64_MAX);
 
 	if (!is_new) {
 		gate->counters.joined++;
@@ -183,6 +205,24 @@ static void gate_closed_write(struct gate *gate, int fd)
 	close(fd);
 }
 
+/* The kernel could not open the file of an event for us, and has refused that open itself: a lease
+ * on it, too little memory, a key that is missing. That is no reason to leave the others waiting.
+ */
+static void gate_on_read_error(struct gate *gate, int error)
+{
+	uint64_t now = clock_monotonic_us();
+
+	gate->counters.read_errors++;
+	if (now < gate->read_error_quiet_until_us)
+		return;
+	gate->read_error_quiet_until_us = now + COMPLAINT_INTERVAL_US;
+	log_error("an open was refused by the kernel, which could not open the file for us: %s",
+		  strerror(-error));
+	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
+		(void)sd_event_exit(gate->event,
+				    1); /* not the group it was: a new guard gets one */
+}
+
 static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct gate *gate = userdata;
@@ -191,7 +231,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	int n = group_read(&gate->group, events);
 
 	if (n < 0)
-		return n;
+		gate_on_read_error(gate, n);
 
 	for (int i = 0; i < n; i++) {
 		switch (events[i].type) {
@@ -256,13 +296,29 @@ static bool gate_allows(const struct gate *gate, enum verdict verdict)
 	}
 }
 
-/* Tells the kernel not to ask about a clean file again. Only for the state that was scanned, under
- * the signatures that count, and where nobody can be writing to it. */
+/* Whether the scanned bytes are still the file's bytes, and the signatures still those that count.
+ */
+static bool gate_still_holds(const struct request *request)
+{
+	struct file_state state;
+	struct file_id id;
+
+	return !request->stale && file_stat(request->fd, &id, &state) == 0 &&
+	       file_state_equal(&state, &request->state);
+}
+
+/*
+ * Tells the kernel not to ask about a clean file again. The opener has been answered and may have
+ * written and closed in the meantime: so it is looked at once more while nobody can be writing.
+ */
 static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
-	if (request->generation == pool_generation(gate->pool) &&
-	    group_ignore(&gate->group, request->fd))
+	if (!gate->group.can_ignore || request->generation != pool_generation(gate->pool) ||
+	    !file_state_settled(&request->state) || !group_lock_out_writers(request->fd))
+		return;
+	if (gate_still_holds(request) && group_ignore(&gate->group, request->fd))
 		gate->counters.marks++;
+	group_let_writers_in(request->fd);
 }
 
 static void gate_report_found(struct gate *gate, const struct request *request,
@@ -287,7 +343,7 @@ static void gate_report_found(struct gate *gate, const struct request *request,
 static void gate_complain(struct gate *gate, const struct request *request, const char *reason,
 			  bool allow)
 {
-	char path[PATH_MAX], escaped[512];
+	char path[PATH_MAX], escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
 	uint64_t now = clock_monotonic_us();
 
 	if (now < gate->quiet_until_us) {
@@ -297,13 +353,14 @@ static void gate_complain(struct gate *gate, const struct request *request, cons
 
 	(void)watch_path(&gate->watch, request->fd, path, sizeof(path));
 	line_escape(escaped, sizeof(escaped), path);
+	line_escape(why, sizeof(why), reason);
 	if (gate->n_quiet)
 		log_warning(
 			"%s: not verified (%s), %s; %llu more such opens since the last such line",
-			escaped, reason, allow ? "allowed" : "denied",
+			escaped, why, allow ? "allowed" : "denied",
 			(unsigned long long)gate->n_quiet);
 	else
-		log_warning("%s: not verified (%s), %s", escaped, reason,
+		log_warning("%s: not verified (%s), %s", escaped, why,
 			    allow ? "allowed" : "denied");
 	gate->n_quiet = 0;
 	gate->quiet_until_us = now + COMPLAINT_INTERVAL_US;
@@ -315,7 +372,7 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 {
 	bool allow = gate_allows(gate, verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
 	bool late = request->timed_out;
-	unsigned answered = request_answer(&gate->requests, request, allow, UINT64_MAX);
+	unsigned answered = gate_answer(gate, request, allow, UINT64_MAX);
 
 	gate->counters.verdicts[verdict]++;
 	if (!allow)
@@ -336,17 +393,6 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 
 	request_free(&gate->requests, request);
 	gate_read_on(gate);
-}
-
-/* Whether the scanned bytes are still the file's bytes, and the signatures still those that
- * count. */
-static bool gate_still_holds(struct request *request)
-{
-	struct file_state state;
-	struct file_id id;
-
-	return !request->stale && file_stat(request->fd, &id, &state) == 0 &&
-	       file_state_equal(&state, &request->state);
 }
 
 static void gate_on_verdict(void *context, struct request *request, enum verdict verdict,
@@ -380,12 +426,15 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 /* --- deadlines, and everything from outside
  * ---------------------------------------------------- */
 
-/* At the hold deadline the opener is answered by policy; the scan goes on, and its verdict still
- * counts. */
+/*
+ * At the hold deadline the opener is answered by policy. A scan under way goes on, and its verdict
+ * still counts; a file that no worker has begun with is given up, or files that nobody waits for
+ * any more would take up all the room.
+ */
 static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_by)
 {
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
-	unsigned n = request_answer(&gate->requests, request, allow, arrived_by);
+	unsigned n = gate_answer(gate, request, allow, arrived_by);
 
 	if (!n)
 		return;
@@ -395,6 +444,20 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 	else
 		gate->counters.denied += n;
 	gate_complain(gate, request, "no verdict within hold-timeout", allow);
+	if (request->waiting && !request->n_events)
+		request_free(&gate->requests, request);
+}
+
+/* No engine can be started, and the last worker has gone. */
+static void gate_fail_waiting(struct gate *gate)
+{
+	struct request *request, *next;
+
+	if (!gate->engine_down || pool_alive(gate->pool))
+		return;
+	HASH_ITER (hh, gate->requests.by_id, request, next)
+		if (request->waiting)
+			gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
 }
 
 static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
@@ -409,6 +472,7 @@ static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 		HASH_ITER (hh, gate->requests.by_id, request, next)
 			gate_let_overdue_go(gate, request, now - timeout);
 	pool_sweep(gate->pool, now);
+	gate_fail_waiting(gate);
 	gate_read_on(gate);
 
 	if (gate->requests.n_requests)
@@ -422,25 +486,25 @@ static void gate_on_switched(void *context)
 
 	gate->engine_down = false;
 	group_forget_all(&gate->group);
+	gate->owner->switched(gate->owner_context);
 }
 
 void gate_engine_down(struct gate *gate)
 {
-	struct request *request, *next;
-
 	gate->engine_down = true;
-	if (pool_alive(gate->pool))
-		return;
-	HASH_ITER (hh, gate->requests.by_id, request, next)
-		if (request->waiting)
-			gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
+	gate_fail_waiting(gate);
 }
 
 void gate_set_conf(struct gate *gate, const struct conf *conf)
 {
+	struct request *request, *next;
+
 	gate->conf = conf;
-	if (gate->source)
-		gate_read_on(gate);
+	/* Who waits for a verdict that no longer matters need not wait on. */
+	if (conf->mode != CONTROL_MODE_BLOCK)
+		HASH_ITER (hh, gate->requests.by_id, request, next)
+			(void)gate_answer(gate, request, true, UINT64_MAX);
+	gate_read_on(gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)
@@ -462,7 +526,8 @@ static unsigned gate_count_events(void)
 	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
 }
 
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const char **ret_what)
+int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
+	      const struct gate_callbacks *owner, void *context, const char **ret_what)
 {
 	static const struct pool_callbacks callbacks = {
 		.verdict = gate_on_verdict,
@@ -476,6 +541,8 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const
 		.event = event,
 		.group.fd = -1,
 		.reporter = reporter,
+		.owner = owner,
+		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
 	};
 	*ret_what = "fanotify is not available (in a container that forbids it?)";
@@ -510,8 +577,9 @@ void gate_deinit(struct gate *gate)
 	gate->source = sd_event_source_disable_unref(gate->source);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
 	gate->pool = pool_free(gate->pool);
+	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
+	group_deinit(&gate->group);
 	request_table_deinit(&gate->requests);
 	event_table_deinit(&gate->events);
 	watch_deinit(&gate->watch);
-	group_deinit(&gate->group);
 }

@@ -17,6 +17,12 @@
 #include "request.h"
 #include "watch.h"
 
+/* Whom the gate tells. */
+struct gate_callbacks {
+	void (*progress)(void *context); /* answering many openers takes long, but goes on */
+	void (*switched)(void *context); /* another engine's signatures count from now on */
+};
+
 struct gate {
 	sd_event *event;
 	struct group group;
@@ -24,24 +30,29 @@ struct gate {
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;
-	struct outbox *reporter;  /* the guard's; not owned */
+	struct outbox *reporter; /* the guard's; not owned */
+	const struct gate_callbacks *owner;
+	void *owner_context;
 	const struct conf *conf;  /* the guard's; not owned */
 	sd_event_source *source;  /* of the group */
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool engine_down;    /* the supervisor cannot start an engine */
 	struct control_counters counters;
+	uint64_t read_error_quiet_until_us;
 	uint64_t quiet_until_us, n_quiet; /* see gate_complain() */
 };
 
 /* gate_init() makes the group and watches nothing yet. Returns 0, or a negative errno with what
  * failed in *ret_what. */
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter, const char **ret_what);
+int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
+	      const struct gate_callbacks *owner, void *context, const char **ret_what);
 
 /* gate_deinit() closes the group: every held open is let go. */
 void gate_deinit(struct gate *gate);
 
-/* gate_set_conf() makes conf decide from now on; it must live until the next call. */
+/* gate_set_conf() makes conf decide from now on; it must live until the next call. In a mode that
+ * does not block, whoever is held is let go. */
 void gate_set_conf(struct gate *gate, const struct conf *conf);
 
 /* gate_trust() never holds the opens of this process; 0: of nobody any more. */

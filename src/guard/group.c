@@ -7,6 +7,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/*
+ * How the kernel opens the files of events, within our read(). O_NONBLOCK: with somebody's write
+ * lease on a file (fcntl(2), F_SETLEASE; any user may take one on his own) that open would keep us
+ * waiting for as long as he likes, up to lease-break-time; this way it fails, and the kernel
+ * refuses the open that it was for.
+ */
+#define EVENT_FLAGS (O_RDONLY | O_CLOEXEC | O_LARGEFILE | O_NOATIME | O_NONBLOCK)
+
 #define WATCH_MASK  (FAN_OPEN_PERM | FAN_CLOSE_WRITE)
 #define IGNORE_MASK FAN_OPEN_PERM
 
@@ -38,7 +46,7 @@ int group_init(struct group *group)
 {
 	group->fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
 					  FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-				  O_RDONLY | O_CLOEXEC | O_LARGEFILE | O_NOATIME);
+				  EVENT_FLAGS);
 	if (group->fd < 0)
 		return -errno;
 
@@ -103,20 +111,19 @@ int group_unwatch(struct group *group, const char *path)
 		       : 0;
 }
 
-/* A read lease is granted only while there is no writer. It is given back at once: while it is
- * held, the kernel makes writers wait. */
-static bool group_has_writer(int fd)
+bool group_lock_out_writers(int fd)
 {
-	if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-		return true;
+	return fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+}
+
+void group_let_writers_in(int fd)
+{
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
-	return false;
 }
 
 bool group_ignore(struct group *group, int fd)
 {
-	return group->can_ignore && !group_has_writer(fd) &&
-	       fanotify_mark(group->fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
+	return fanotify_mark(group->fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
 }
 
 bool group_forget(struct group *group, int fd)

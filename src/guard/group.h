@@ -56,8 +56,16 @@ int group_watch(struct group *group, const char *path);
 int group_unwatch(struct group *group, const char *path);
 
 /*
- * group_ignore() tells the kernel not to ask about this file until it is modified, if nobody has it
- * open for writing and no writable mapping of it exists. Returns whether it was done.
+ * group_lock_out_writers() takes a read lease on a file: granted only where nobody has it open for
+ * writing and no writable mapping of it exists, and until group_let_writers_in() whoever wants to
+ * write waits. So hold it for microseconds only. Returns whether it was granted.
+ */
+bool group_lock_out_writers(int fd);
+void group_let_writers_in(int fd);
+
+/*
+ * group_ignore() tells the kernel not to ask about this file until it is modified. Only with
+ * writers locked out, and for the very bytes that were verified. Returns whether it was done.
  */
 bool group_ignore(struct group *group, int fd);
 

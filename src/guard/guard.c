@@ -3,12 +3,14 @@
 
 #include "../common/chan.h"
 #include "../common/clock.h"
+#include "../common/line.h"
 #include "../common/log.h"
 #include "control.h"
 #include "gate.h"
 #include "opener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 struct guard {
 	sd_event *event;
 	int channel; /* to the supervisor */
+	int mounts;  /* /proc/self/mountinfo, polled for changes */
 	struct gate gate;
 	struct control *control;
 	struct outbox *reporter;
@@ -41,21 +44,56 @@ static void guard_tell(struct guard *guard, enum wire_type type, const char *tex
 	(void)chan_send(guard->channel, &result.header, -1);
 }
 
-/* The first marks are set when there are workers to ask: an open is never held for nobody. */
+/* Says what is not protected, once for each include path. */
+static void guard_log_missing(const struct guard *guard)
+{
+	const struct watch *watch = &guard->gate.watch;
+	char escaped[512];
+
+	for (size_t i = 0; i < watch->n_entries; i++)
+		if (*watch->entries[i].error)
+			log_error("NOT PROTECTED: cannot watch %s: %s",
+				  line_escape(escaped, sizeof(escaped), watch->entries[i].path),
+				  watch->entries[i].error);
+}
+
+/*
+ * The first marks are set when there are workers to ask: an open is never held for nobody. At the
+ * start of the service every include path must be there. A guard that replaces another protects
+ * what there is.
+ */
 static int guard_try_start(struct guard *guard)
 {
-	char problem[WIRE_TEXT_MAX] = "out of memory";
+	bool strict = !guard->history.guard_restarts;
+	char problem[WIRE_TEXT_MAX];
 	int r;
 
 	if (guard->started || !guard->conf || !pool_alive(guard->gate.pool))
 		return 0;
-	r = watch_apply(&guard->gate.watch, guard->conf, problem, sizeof(problem));
+	r = watch_apply(&guard->gate.watch, guard->conf, strict, problem, sizeof(problem));
 	if (r < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		return r;
 	}
 	guard->started = true;
+	guard_log_missing(guard);
 	guard_tell(guard, WIRE_READY, NULL);
+	return 0;
+}
+
+/* Something was mounted or unmounted: what an include path is on may have changed. */
+static int guard_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct guard *guard = userdata;
+	size_t missing = watch_count_missing(&guard->gate.watch);
+	char problem[WIRE_TEXT_MAX];
+
+	if (!guard->started)
+		return 0;
+	if (watch_apply(&guard->gate.watch, guard->conf, false, problem, sizeof(problem)) < 0)
+		log_error("%s", problem);
+	else if (watch_count_missing(&guard->gate.watch) > missing)
+		guard_log_missing(guard);
 	return 0;
 }
 
@@ -64,14 +102,15 @@ static int guard_take_conf(void *context, struct chan_message *message)
 {
 	struct guard *guard = context;
 	struct conf *conf = conf_from_snapshot(message->fd);
-	char problem[WIRE_TEXT_MAX] = "out of memory";
+	char problem[WIRE_TEXT_MAX];
 	struct conf *old = guard->conf;
 
 	close(message->fd);
 	if (!conf)
 		return -EPROTO;
 
-	if (guard->started && watch_apply(&guard->gate.watch, conf, problem, sizeof(problem)) < 0) {
+	if (guard->started &&
+	    watch_apply(&guard->gate.watch, conf, true, problem, sizeof(problem)) < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		conf_free(conf);
 		return 0;
@@ -136,17 +175,33 @@ static int guard_take_peer(void *context, struct chan_message *message)
 		r = -EPROTO;
 		break;
 	}
-	if (r < 0)
+	if (r < 0) {
+		log_error("a peer was not taken: %s", strerror(-r));
 		close(message->fd);
+	}
 	return r == -EPROTO ? r : 0;
+}
+
+static void guard_say(struct guard *guard, enum wire_type type)
+{
+	const struct wire_plain message = {.header = WIRE_INIT(type, struct wire_plain)};
+
+	(void)chan_send(guard->channel, &message.header, -1);
+}
+
+static void guard_say_alive(void *context)
+{
+	guard_say(context, WIRE_PONG);
+}
+
+static void guard_say_switched(void *context)
+{
+	guard_say(context, WIRE_SWITCHED);
 }
 
 static int guard_take_ping(void *context, struct chan_message *message)
 {
-	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
-	struct guard *guard = context;
-
-	(void)chan_send(guard->channel, &pong.header, -1);
+	guard_say_alive(context);
 	return 0;
 }
 
@@ -213,6 +268,10 @@ static void guard_log(void *context, int priority, const char *text)
 
 static int guard_init(struct guard *guard, const char **ret_what)
 {
+	static const struct gate_callbacks callbacks = {
+		.progress = guard_say_alive,
+		.switched = guard_say_switched,
+	};
 	sd_event_source *source = NULL;
 	int r;
 
@@ -231,7 +290,14 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	r = file_init();
 	if (r < 0)
 		return r;
-	r = gate_init(&guard->gate, guard->event, guard->reporter, ret_what);
+	r = gate_init(&guard->gate, guard->event, guard->reporter, &callbacks, guard, ret_what);
+	if (r < 0)
+		return r;
+	*ret_what = "cannot watch /proc/self/mountinfo";
+	guard->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (guard->mounts < 0)
+		return -errno;
+	r = sd_event_add_io(guard->event, NULL, guard->mounts, EPOLLPRI, guard_on_mounts, guard);
 	if (r < 0)
 		return r;
 	*ret_what = "cannot make an event loop";
@@ -251,6 +317,7 @@ static void guard_deinit(struct guard *guard)
 	gate_deinit(&guard->gate);
 	sd_event_source_disable_unref(guard->reporter_source);
 	outbox_free(guard->reporter);
+	close(guard->mounts);
 	conf_free(guard->conf);
 	sd_event_unref(guard->event);
 }

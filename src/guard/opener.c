@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int opener_proc = -1; /* /proc, which nobody can put a mark in the way of */
@@ -57,4 +58,14 @@ void opener_read(int32_t pid, struct opener *opener)
 	(void)snprintf(name, sizeof(name), "%d/exe", pid);
 	n = readlinkat(opener_proc, name, opener->exe, sizeof(opener->exe) - 1);
 	opener->exe[n > 0 ? n : 0] = '\0';
+}
+
+bool opener_exe_is_ours(const struct opener *opener)
+{
+	struct stat theirs, ours;
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "%d/exe", opener->pid);
+	return fstatat(opener_proc, name, &theirs, 0) == 0 && stat(opener->exe, &ours) == 0 &&
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }

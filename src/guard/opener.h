@@ -7,6 +7,7 @@
  */
 #include <holdfast/wire.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define OPENER_UID_UNKNOWN UINT32_MAX
@@ -26,3 +27,9 @@ int opener_init(void);
  * for most, but is root for every process that made itself non-dumpable.
  */
 void opener_read(int32_t pid, struct opener *opener);
+
+/*
+ * opener_exe_is_ours() says whether the path of its executable means the same file for us. In a
+ * mount namespace of his own any user can put any program under any name.
+ */
+bool opener_exe_is_ours(const struct opener *opener);

@@ -21,7 +21,6 @@ struct worker {
 	int fd;
 	int32_t pid;
 	struct request *request; /* NULL: idle */
-	bool dead;		 /* it took no message: wait for its end of file */
 	uint64_t scan_id;
 	uint64_t deadline_us;
 };
@@ -216,7 +215,7 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	struct pool *pool = engine->pool;
 	struct worker *worker = NULL;
 
-	if (engine->info.scan_deadline_ms && engine->n_workers < POOL_WORKERS_MAX &&
+	if (engine->info.scan_deadline_ms && engine->n_workers < WIRE_WORKERS_MAX &&
 	    !engine->retired)
 		worker = calloc(1, sizeof(*worker));
 	if (!worker) {
@@ -289,38 +288,37 @@ int pool_add_engine(struct pool *pool, int fd)
 	return 0;
 }
 
-bool pool_has_idle(const struct pool *pool)
+static struct worker *pool_find_idle(const struct pool *pool)
 {
-	const struct worker *worker;
+	struct worker *worker;
 
 	if (pool->current)
 		DL_FOREACH (pool->current->workers, worker)
-			if (!worker->request && !worker->dead)
-				return true;
-	return false;
+			if (!worker->request)
+				return worker;
+	return NULL;
+}
+
+bool pool_has_idle(const struct pool *pool)
+{
+	return pool_find_idle(pool) != NULL;
 }
 
 bool pool_scan(struct pool *pool, struct request *request)
 {
 	struct wire_scan scan = {.header = WIRE_INIT(WIRE_SCAN, struct wire_scan)};
-	struct worker *worker;
+	struct worker *worker = pool_find_idle(pool);
 
-	if (!pool->current)
+	if (!worker)
 		return false;
-
-	DL_FOREACH (pool->current->workers, worker) {
-		if (worker->request || worker->dead)
-			continue;
-		scan.id = worker->scan_id = ++pool->next_id;
-		worker->dead = chan_send(worker->fd, &scan.header, request->fd) < 0;
-		if (worker->dead)
-			continue; /* its end of file comes next */
-		worker->request = request;
-		worker->deadline_us =
-			clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
-		return true;
+	scan.id = worker->scan_id = ++pool->next_id;
+	if (chan_send(worker->fd, &scan.header, request->fd) < 0) {
+		worker_lost(worker, "");
+		return false;
 	}
-	return false;
+	worker->request = request;
+	worker->deadline_us = clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
+	return true;
 }
 
 static struct worker *pool_find_overdue(struct pool *pool, uint64_t now_us)

@@ -14,9 +14,7 @@
 
 #include <systemd/sd-event.h>
 
-/* Workers of one engine, and engines at once: one current, one coming, the others finishing a
- * scan. */
-#define POOL_WORKERS_MAX 128
+/* Engines at once: one current, one coming, the others finishing a scan. */
 #define POOL_ENGINES_MAX 16
 
 /* Verdicts are handled before new events are read. */

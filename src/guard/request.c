@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -18,7 +19,7 @@ void request_table_deinit(struct request_table *table)
 	struct request *request, *next;
 
 	HASH_ITER (hh, table->by_id, request, next) {
-		(void)request_answer(table, request, true, UINT64_MAX);
+		(void)request_answer(table, request, true, UINT64_MAX, UINT_MAX);
 		request_free(table, request);
 	}
 }
@@ -91,12 +92,12 @@ void request_put_back(struct request_table *table, struct request *request)
 }
 
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
-			uint64_t arrived_by_us)
+			uint64_t arrived_by_us, unsigned max)
 {
 	unsigned n = 0;
 
 	/* In the order of their arrival, so the first that is too young ends it. */
-	while (request->events && request->events->arrived_us <= arrived_by_us) {
+	while (n < max && request->events && request->events->arrived_us <= arrived_by_us) {
 		struct event *event = request->events;
 
 		DL_DELETE(request->events, event);

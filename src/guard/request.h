@@ -76,11 +76,11 @@ struct request *request_take(struct request_table *table);
 void request_put_back(struct request_table *table, struct request *request);
 
 /*
- * request_answer() answers the opens that arrived at arrived_by_us (monotonic) or before. Returns
- * how many. UINT64_MAX: all of them.
+ * request_answer() answers the opens that arrived at arrived_by_us (monotonic) or before,
+ * UINT64_MAX: all of them; but no more than max, oldest first. Returns how many.
  */
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
-			uint64_t arrived_by_us);
+			uint64_t arrived_by_us, unsigned max);
 
 /* request_free() forgets a request. All its opens must have been answered. Returns NULL. */
 struct request *request_free(struct request_table *table, struct request *request);

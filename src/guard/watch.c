@@ -28,7 +28,7 @@ void watch_deinit(struct watch *watch)
 static bool watch_has_device(const struct watch *watch, size_t n, uint64_t device)
 {
 	for (size_t i = 0; i < n; i++)
-		if (watch->entries[i].device == device)
+		if (!*watch->entries[i].error && watch->entries[i].device == device)
 			return true;
 	return false;
 }
@@ -66,60 +66,72 @@ static int watch_identify(uint64_t mount_id, struct watch_entry *entry)
 	return r;
 }
 
-static int watch_add(struct watch *watch, const struct conf_entry *include)
+/* Fills an entry with what its path is on now. */
+static int watch_look(struct watch_entry *entry)
 {
-	struct watch_entry *entry = &watch->entries[watch->n_entries];
 	struct statx status;
-	int r;
 
-	(void)snprintf(entry->path, sizeof(entry->path), "%.*s",
-		       (int)match_literal_length(include->text), include->text);
 	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
 		return -errno;
 	entry->files_device = makedev(status.stx_dev_major, status.stx_dev_minor);
 	entry->mount_id = status.stx_mnt_id;
-	r = watch_identify(status.stx_mnt_id, entry);
+	return watch_identify(status.stx_mnt_id, entry);
+}
+
+static int watch_add(struct watch *watch, const struct conf_entry *include)
+{
+	struct watch_entry *entry = &watch->entries[watch->n_entries++];
+	int r;
+
+	(void)snprintf(entry->path, sizeof(entry->path), "%.*s",
+		       (int)match_literal_length(include->text), include->text);
+	r = watch_look(entry);
 	if (r == 0)
 		r = group_watch(watch->group, entry->path);
-	if (r == 0)
-		watch->n_entries++;
+	if (r < 0)
+		(void)snprintf(entry->error, sizeof(entry->error), "%s", strerror(-r));
 	return r;
 }
 
-/* Unmarks what is in watch and not in other. Where the filesystem is gone, so is the mark. */
+/*
+ * Unmarks what is in watch and not in other. A mark is removed by path, and another filesystem may
+ * be mounted there by now: then the old mark stays, which costs a little, for the new one must not
+ * go.
+ */
 static void watch_remove_missing(struct watch *watch, const struct watch *other)
 {
 	for (size_t i = 0; i < watch->n_entries; i++) {
-		struct watch_entry *entry = &watch->entries[i];
+		const struct watch_entry *entry = &watch->entries[i];
+		struct watch_entry now = *entry;
 
-		if (!watch_has_device(other, other->n_entries, entry->device) &&
-		    !watch_has_device(watch, i, entry->device))
+		if (!*entry->error && !watch_has_device(other, other->n_entries, entry->device) &&
+		    !watch_has_device(watch, i, entry->device) && watch_look(&now) == 0 &&
+		    now.device == entry->device)
 			(void)group_unwatch(watch->group, entry->path);
 	}
 }
 
-int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size)
+int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
+		size_t problem_size)
 {
 	size_t n = conf->mode == CONTROL_MODE_OFF ? 0 : conf->include.n_entries;
 	struct watch next = {.group = watch->group};
 	int r = 0;
 
 	next.entries = calloc(n + 1, sizeof(*next.entries));
-	if (!next.entries)
+	if (!next.entries) {
+		(void)snprintf(problem, problem_size, "out of memory");
 		return -ENOMEM;
-
-	for (size_t i = 0; i < n && r == 0; i++) {
-		r = watch_add(&next, &conf->include.entries[i]);
-		if (r < 0) {
-			char escaped[512];
-
-			(void)snprintf(problem, problem_size, "cannot watch %s: %s",
-				       line_escape(escaped, sizeof(escaped),
-						   conf->include.entries[i].text),
-				       strerror(-r));
-		}
 	}
-	if (r < 0) {
+
+	for (size_t i = 0; i < n && (r == 0 || !strict); i++)
+		r = watch_add(&next, &conf->include.entries[i]);
+	if (r < 0 && strict) {
+		const struct watch_entry *failed = &next.entries[next.n_entries - 1];
+		char escaped[512];
+
+		(void)snprintf(problem, problem_size, "cannot watch %s: %s",
+			       line_escape(escaped, sizeof(escaped), failed->path), failed->error);
 		watch_remove_missing(&next, watch);
 		watch_deinit(&next);
 		return r;
@@ -129,6 +141,15 @@ int watch_apply(struct watch *watch, const struct conf *conf, char *problem, siz
 	watch_deinit(watch);
 	*watch = next;
 	return 0;
+}
+
+size_t watch_count_missing(const struct watch *watch)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < watch->n_entries; i++)
+		n += *watch->entries[i].error != '\0';
+	return n;
 }
 
 /* Opens a directory on the mount that an entry's path is on. */
@@ -193,7 +214,7 @@ int watch_path(const struct watch *watch, int fd, char *buffer, size_t size)
 		const struct watch_entry *entry = &watch->entries[i];
 		int looked;
 
-		if (!watch_may_hold(entry, device))
+		if (*entry->error || !watch_may_hold(entry, device))
 			continue;
 		looked = watch_lookup(entry, fd, ours, sizeof(ours));
 		if (looked == 0 && match_path(entry->path, ours)) {

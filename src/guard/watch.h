@@ -17,6 +17,7 @@ struct watch_entry {
 	uint64_t files_device;	  /* what stat() says of its files; on btrfs, of one subvolume's */
 	uint64_t mount_id;	  /* of the mount that path is on */
 	char filesystem[32];	  /* its type: "ext4" */
+	char error[128];	  /* why it is not marked; empty: it is */
 };
 
 struct watch {
@@ -30,10 +31,15 @@ void watch_deinit(struct watch *watch);
 
 /*
  * watch_apply() marks the filesystem of every include path of conf and unmarks those no longer
- * needed; in mode off it unmarks all. All or nothing: when one mark fails the old ones stay.
- * Returns 0, or a negative errno with what failed in problem.
+ * needed; in mode off it unmarks all. Returns 0, or a negative errno with what failed in problem.
+ * strict: all or nothing, when one mark fails the old ones stay. Otherwise what can be marked is,
+ * each entry says what happened to it, and only -ENOMEM is an error.
  */
-int watch_apply(struct watch *watch, const struct conf *conf, char *problem, size_t problem_size);
+int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
+		size_t problem_size);
+
+/* watch_count_missing() returns how many include paths are not marked. */
+size_t watch_count_missing(const struct watch *watch);
 
 /*
  * watch_path() writes the path of an open file in the terms of the rules. What /proc/self/fd says

@@ -29,17 +29,19 @@ const char *child_name(enum child_role role)
 }
 
 /*
- * Gives the engine a filesystem in memory for what its workers unpack: no path of the machine can
- * be filled up by an archive, and no mark can be on it. Changes of other mounts still arrive here,
- * so that this namespace keeps nothing from being unmounted.
+ * Gives the engine a network of its own, without a way out, and a filesystem in memory for what its
+ * workers unpack: no path of the machine can be filled up by an archive, and no mark can be on it.
+ * Changes of other mounts still arrive here, so that this namespace keeps nothing from being
+ * unmounted.
  */
-static int child_mount_scratch(const struct child_setup *setup)
+static int child_isolate_engine(const struct child_setup *setup)
 {
 	char options[128];
 
 	(void)snprintf(options, sizeof(options), "mode=0700,uid=%u,gid=%u,size=50%%", setup->uid,
 		       setup->gid);
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
 	    mount("holdfast", setup->scratch_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  options) < 0)
 		return -errno;
@@ -83,7 +85,7 @@ static _Noreturn void child_exec(const struct child_setup *setup, enum child_rol
 	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir, child_name(role));
 	program = open(path, O_PATH | O_CLOEXEC);
 	if (role == CHILD_ENGINE)
-		r = child_mount_scratch(setup);
+		r = child_isolate_engine(setup);
 	if (r == 0 && role != CHILD_GUARD) {
 		child_be_ordinary();
 		r = drop_to_user(setup->uid, setup->gid);
@@ -114,6 +116,9 @@ static pid_t child_fork(int *ret_channel)
 		return 0;
 	}
 	close(ends[1]);
+	/* Here too: a signal to its group may be sent before it has run. */
+	if (pid > 0)
+		(void)setpgid(pid, pid);
 	if (pid < 0) {
 		r = -errno;
 		close(ends[0]);

@@ -20,6 +20,7 @@ static void reload_end_engine(struct child *engine)
 	if (!engine)
 		return;
 	engine->ending = true;
+	engine->source = sd_event_source_disable_unref(engine->source);
 	(void)kill(-engine->pid, SIGKILL);
 }
 
@@ -40,24 +41,26 @@ static void reload_finish(struct service *service)
 	bool again = reload->again;
 
 	reload->loader_source = sd_event_source_disable_unref(reload->loader_source);
-	if (reload->loader) {
+	if (reload->loader_channel >= 0) {
+		/* It ends with its channel; it does nothing that must be stopped. */
 		close(reload->loader_channel);
-		(void)kill(reload->loader, SIGKILL);
 		reload_trust(service, 0);
 	}
 	conf_free(reload->conf);
 	if (reload->snapshot >= 0)
 		close(reload->snapshot);
-	*reload = (struct reload){.snapshot = -1};
+	*reload = (struct reload){.snapshot = -1, .loader_channel = -1};
 	if (again && !service->stopping)
 		reload_begin(service);
 }
 
 static void reload_abort(struct service *service, const char *why)
 {
-	/* Who has the new configuration already gets the old one back. */
+	/* Who may have the new configuration already gets the old one back. */
 	if (service->reload.step == RELOAD_REPORTER || service->reload.step == RELOAD_GUARD)
 		service_send_conf(service->current[CHILD_REPORTER], service->snapshot);
+	if (service->reload.step == RELOAD_GUARD)
+		service_send_conf(service->current[CHILD_GUARD], service->snapshot);
 	log_error("reload refused, everything stays as it was: %s", why);
 	reload_end_engine(service->reload.engine);
 	reload_finish(service);
@@ -106,7 +109,7 @@ void reload_loader_ended(struct service *service)
 
 	reload->loader_source = sd_event_source_disable_unref(reload->loader_source);
 	close(reload->loader_channel);
-	reload->loader = 0;
+	reload->loader_channel = -1;
 	reload_trust(service, 0);
 	if (!reload->conf) {
 		reload_abort(service, "the configuration is not valid");
@@ -138,11 +141,13 @@ void reload_begin(struct service *service)
 {
 	const struct wire_plain go = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
 	const struct child *guard = service->current[CHILD_GUARD];
+	const struct child *reporter = service->current[CHILD_REPORTER];
 	struct reload *reload = &service->reload;
 	pid_t pid;
 	int r;
 
-	if (reload->step != RELOAD_NONE || !service->protecting || !guard || !guard->ready) {
+	if (reload->step != RELOAD_NONE || !service->protecting || !guard || !guard->ready ||
+	    !reporter || !reporter->ready) {
 		reload->again = true;
 		return;
 	}
@@ -153,7 +158,6 @@ void reload_begin(struct service *service)
 		return;
 	}
 	reload->step = RELOAD_CONF;
-	reload->loader = pid;
 	r = sd_event_add_io(service->event, &reload->loader_source, reload->loader_channel, EPOLLIN,
 			    reload_on_loader, service);
 	if (r < 0) {
@@ -188,18 +192,27 @@ static void reload_commit(struct service *service)
 	reload->conf = NULL;
 	reload->snapshot = -1;
 	service->restarts[CHILD_ENGINE].failures = 0;
+	service->test_only = reload->engine->test_only;
+	reload->step = RELOAD_SWITCH;
+}
+
+void reload_switched(struct service *service)
+{
+	const struct child *engine = service->current[CHILD_ENGINE];
+
+	if (service->reload.step != RELOAD_SWITCH)
+		return;
 	log_notice("configuration and signatures reloaded: %u signature(s)",
-		   reload->engine->signatures);
+		   engine ? engine->signatures : 0);
 	reload_finish(service);
 }
 
-bool reload_child_ready(struct service *service, struct child *child)
+bool reload_child_ready(struct service *service, struct child *child, bool was_ready)
 {
 	struct reload *reload = &service->reload;
-	const struct child *engine = service->current[CHILD_ENGINE];
 
 	if (reload->step == RELOAD_ENGINE && child == reload->engine) {
-		if (child->test_only && engine && !engine->test_only) {
+		if (child->test_only && !service->test_only) {
 			reload_abort(service, "the directory of signatures is empty");
 			return true;
 		}
@@ -207,6 +220,9 @@ bool reload_child_ready(struct service *service, struct child *child)
 		service_send_conf(service->current[CHILD_REPORTER], reload->snapshot);
 		return true;
 	}
+	/* The first word of a program is about the configuration it was started with. */
+	if (!was_ready)
+		return false;
 	if (reload->step == RELOAD_REPORTER && child == service->current[CHILD_REPORTER]) {
 		reload->step = RELOAD_GUARD;
 		service_send_conf(service->current[CHILD_GUARD], reload->snapshot);
@@ -236,9 +252,13 @@ void reload_child_lost(struct service *service, struct child *child)
 {
 	struct reload *reload = &service->reload;
 
-	if (reload->step == RELOAD_NONE)
+	if (reload->step == RELOAD_NONE || service->stopping)
 		return;
-	if (child == reload->engine) {
+	if (reload->step == RELOAD_SWITCH) {
+		/* All have agreed: whoever is started again is started with it. */
+		if (child->role == CHILD_GUARD || child == reload->engine)
+			reload_switched(service);
+	} else if (child == reload->engine) {
 		reload->engine = NULL;
 		reload_abort(service, "the new engine ended unexpectedly");
 	} else if (child->role != CHILD_ENGINE) {

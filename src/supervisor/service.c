@@ -4,6 +4,7 @@
 #include "../common/chan.h"
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +21,9 @@
  * limit. */
 #define FAILURES_FREE	  3
 #define RESTART_DELAY_MAX 32 /* seconds */
+
+/* Nobody is protected while there is no guard, and nothing is gained by waiting. */
+#define GUARD_RESTART_DELAY_MAX 1
 
 void service_send(struct child *child, const struct wire_header *message)
 {
@@ -170,6 +174,8 @@ static unsigned service_restart_delay(struct restart *restart, const struct chil
 	if (restart->failures <= FAILURES_FREE && !*child->failure)
 		return 0;
 	excess = restart->failures > FAILURES_FREE ? restart->failures - FAILURES_FREE : 1;
+	if (child->role == CHILD_GUARD)
+		return GUARD_RESTART_DELAY_MAX;
 	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
 }
 
@@ -205,6 +211,7 @@ static void service_lost_guard(struct service *service)
 	service->unanswered = 0;
 	if (service->protecting && !service->guard_lost_us) {
 		service->guard_lost_us = clock_monotonic_us();
+		notify_send("STATUS=the guard is being restarted: files are not protected");
 		log_error("the guard is gone: opens that were held are let go, files are not "
 			  "protected");
 	}
@@ -220,7 +227,6 @@ static void service_lost_engine(struct service *service, const struct child *chi
 
 	service->history.engine_restarts++;
 	/* Its workers serve the guard until another engine takes over. */
-	service->orphans[service->n_orphans++ % SERVICE_ORPHANS_MAX] = child->pid;
 	if (delay)
 		service_send(service->current[CHILD_GUARD], &down.header);
 }
@@ -303,9 +309,31 @@ void service_kill(struct service *service, enum child_role role)
 			(void)kill(-child->pid, SIGKILL);
 }
 
-void service_kill_orphans(struct service *service)
+static bool service_is_child(const struct service *service, pid_t pid)
 {
-	for (unsigned i = 0; i < SERVICE_ORPHANS_MAX; i++)
-		if (service->orphans[i])
-			(void)kill(-service->orphans[i], SIGKILL);
+	const struct child *child;
+
+	DL_FOREACH (service->children, child)
+		if (child->pid == pid)
+			return true;
+	return false;
+}
+
+unsigned service_kill_strays(struct service *service)
+{
+	char path[64];
+	unsigned n = 0;
+	FILE *list;
+	int pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	list = fopen(path, "re");
+	while (list && fscanf(list, "%d", &pid) == 1)
+		if (!service_is_child(service, pid)) {
+			(void)kill(pid, SIGKILL);
+			n++;
+		}
+	if (list)
+		(void)fclose(list);
+	return n;
 }

@@ -13,9 +13,6 @@
 
 #include <systemd/sd-event.h>
 
-/* Process groups of engines that died, whose workers may live on. */
-#define SERVICE_ORPHANS_MAX 8
-
 struct service;
 
 struct child {
@@ -45,14 +42,14 @@ enum reload_step {
 	RELOAD_CONF,	 /* a child reads the configuration */
 	RELOAD_ENGINE,	 /* an engine loads the signatures */
 	RELOAD_REPORTER, /* the reporter tries the configuration */
-	RELOAD_GUARD	 /* the guard does */
+	RELOAD_GUARD,	 /* the guard does */
+	RELOAD_SWITCH	 /* all have agreed: the guard is about to use the new engine */
 };
 
 struct reload {
 	enum reload_step step;
-	bool again; /* asked for once more meanwhile */
-	pid_t loader;
-	int loader_channel;
+	bool again;	    /* asked for once more meanwhile */
+	int loader_channel; /* of the child that reads the configuration; -1: none */
 	sd_event_source *loader_source;
 	struct conf *conf;
 	int snapshot;
@@ -73,9 +70,8 @@ struct service {
 	struct wire_history history;
 	unsigned unanswered;	/* heartbeats */
 	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
-	pid_t orphans[SERVICE_ORPHANS_MAX];
-	unsigned n_orphans;
-	bool protecting; /* has been since start */
+	bool test_only;		/* the engine in force has no other signatures */
+	bool protecting;	/* has been since start */
 	bool stopping;
 };
 
@@ -109,18 +105,27 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
  * there are. */
 unsigned service_end(struct service *service, enum child_role role);
 
-/* service_kill() ends them at once, service_kill_orphans() what engines that died have left. */
+/* service_kill() ends them at once. */
 void service_kill(struct service *service, enum child_role role);
-void service_kill_orphans(struct service *service);
+
+/*
+ * service_kill_strays() ends the processes that are our children but no program we started: workers
+ * whose engine has ended. It reads /proc, so only once there is no guard any more. Returns how
+ * many.
+ */
+unsigned service_kill_strays(struct service *service);
 
 /* reload_begin() begins a reload, or makes one follow the one that is under way. */
 void reload_begin(struct service *service);
 
 /* reload_child_ready(), reload_child_failed() and reload_loader_ended() carry it on. The first two
  * return false when the child's word does not concern the reload. */
-bool reload_child_ready(struct service *service, struct child *child);
+bool reload_child_ready(struct service *service, struct child *child, bool was_ready);
 bool reload_child_failed(struct service *service, struct child *child, const char *why);
 void reload_loader_ended(struct service *service);
+
+/* reload_switched() ends it: the guard uses the engine introduced last. */
+void reload_switched(struct service *service);
 
 /* reload_child_lost() gives up when a child that the reload needs has ended. */
 void reload_child_lost(struct service *service, struct child *child);

@@ -39,6 +39,15 @@ static void supervisor_log(void *context, int priority, const char *text)
 	outbox_push_note(context, priority, text);
 }
 
+/* A reload that had to wait for a process to be there again. */
+static void supervisor_reload_if_asked(struct service *service)
+{
+	if (service->reload.step == RELOAD_NONE && service->reload.again) {
+		service->reload.again = false;
+		reload_begin(service);
+	}
+}
+
 /* From now on lines go to the reporter, and those that waited for one too. */
 static void supervisor_reporter_ready(struct child *reporter)
 {
@@ -47,10 +56,12 @@ static void supervisor_reporter_ready(struct child *reporter)
 	outbox_connect(service->outbox, fcntl(reporter->channel, F_DUPFD_CLOEXEC, 0));
 	log_set_sink(supervisor_log, service->outbox);
 	(void)outbox_flush(service->outbox);
-	if (service->protecting)
+	if (service->protecting) {
 		service_introduce(service, CHILD_REPORTER);
-	else
+		supervisor_reload_if_asked(service);
+	} else {
 		service_spawn_current(service, CHILD_ENGINE);
+	}
 }
 
 static void supervisor_engine_ready(struct child *engine)
@@ -58,6 +69,7 @@ static void supervisor_engine_ready(struct child *engine)
 	struct service *service = engine->service;
 	char directory[PATH_MAX];
 
+	service->test_only = engine->test_only;
 	if (engine->test_only)
 		log_error("ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found; put "
 			  "signature files into %s and reload",
@@ -90,10 +102,7 @@ static void supervisor_guard_ready(struct service *service)
 	service->protecting = true;
 	service->unanswered = 0;
 	notify_send("READY=1\nSTATUS=protecting");
-	if (service->reload.again) {
-		service->reload.again = false;
-		reload_begin(service);
-	}
+	supervisor_reload_if_asked(service);
 }
 
 static int supervisor_take_ready(void *context, struct chan_message *message)
@@ -106,7 +115,9 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	child->ready = true;
 	child->signatures = result->signatures;
 	child->test_only = result->test_only;
-	if (reload_child_ready(service, child) || was_ready || child->ending || service->stopping)
+	child->failure[0] = '\0';
+	if (reload_child_ready(service, child, was_ready) || was_ready || child->ending ||
+	    service->stopping)
 		return 0;
 
 	switch (child->role) {
@@ -153,6 +164,15 @@ static int supervisor_take_pong(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int supervisor_take_switched(void *context, struct chan_message *message)
+{
+	struct child *child = context;
+
+	if (child == child->service->current[CHILD_GUARD])
+		reload_switched(child->service);
+	return 0;
+}
+
 static int supervisor_take_note(void *context, struct chan_message *message)
 {
 	const struct wire_note *note = (const void *)message;
@@ -167,6 +187,7 @@ static const struct chan_rule child_rules[] = {
 	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
 	{WIRE_FAILED, sizeof(struct wire_result), false, supervisor_take_failed},
 	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
+	{WIRE_SWITCHED, sizeof(struct wire_plain), false, supervisor_take_switched},
 	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
 	{0},
 };
@@ -314,14 +335,17 @@ static void supervisor_await_end(struct service *service, enum child_role role)
 
 static void supervisor_stop(struct service *service)
 {
+	const struct wire_plain stopping = {.header = WIRE_INIT(WIRE_STOPPING, struct wire_plain)};
+
 	service->stopping = true;
 	/* The guard first: what it holds is let go, and nothing of ours is held any more. The
 	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);
 	supervisor_await_end(service, CHILD_ENGINE);
-	if (waitpid(-1, NULL, WNOHANG) == 0)
-		service_kill_orphans(service);
-	(void)outbox_flush(service->outbox);
+	/* Workers in the middle of a scan outlive their engine; now nobody waits for them. */
+	while (service_kill_strays(service))
+		supervisor_reap(service);
+	outbox_push(service->outbox, &stopping.header);
 	log_set_sink(NULL, NULL);
 	outbox_connect(service->outbox, -1);
 	supervisor_await_end(service, CHILD_REPORTER);
@@ -333,7 +357,7 @@ int supervisor_run(struct conf *conf, const struct child_setup *setup, int liste
 		.setup = setup,
 		.listener = listener,
 		.conf = conf,
-		.reload.snapshot = -1,
+		.reload = {.snapshot = -1, .loader_channel = -1},
 		.history =
 			{
 				.header = WIRE_INIT(WIRE_HISTORY, struct wire_history),

@@ -92,7 +92,7 @@ def test_status_tells_what_is_protected_and_what_happened(place, volume):
     assert done.returncode == 0, done.stdout
     assert status["protecting"] is True and status["mode"] == "block" and status["warnings"] == []
     assert status["includes"] == [
-        {"path": str(infected.parent), "watched": True, "filesystem": "tmpfs", "mark": "filesystem"}
+        {"path": str(infected.parent), "watched": True, "filesystem": "tmpfs", "mark": "filesystem", "error": ""}
     ]
     assert status["signatures"]["count"] == 2 and not status["signatures"]["test_only"]
     assert status["workers"]["alive"] == 2

@@ -2,6 +2,7 @@
 #include "../../../src/guard/request.h"
 #include "answers.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 struct fixture {
@@ -195,13 +196,15 @@ static void all_who_joined_get_the_answer_in_order(void **state)
 			assert_int_equal(made->n_events, i + 1);
 		}
 		assert_int_equal(answers_count(&fixture->answers), 0);
-		assert_int_equal(request_answer(&fixture->table, made, allow, UINT64_MAX), 5);
+		assert_int_equal(request_answer(&fixture->table, made, allow, UINT64_MAX, UINT_MAX),
+				 5);
 		assert_answered(fixture, fds, N_ELEMENTS(fds), allow);
 		assert_int_equal(made->n_events, 0);
 		assert_int_equal(made->n_openers, 5);
 
 		/* nobody is answered twice */
-		assert_int_equal(request_answer(&fixture->table, made, !allow, UINT64_MAX), 0);
+		assert_int_equal(
+			request_answer(&fixture->table, made, !allow, UINT64_MAX, UINT_MAX), 0);
 		assert_answered(fixture, NULL, 0, true);
 		(void)request_free(&fixture->table, made);
 	}
@@ -213,10 +216,10 @@ static void those_who_wait_for_another_file_are_left_alone(void **state)
 	struct request *one = request(fixture, 1), *two = request(fixture, 2);
 	int first = join(fixture, one, 1), second = join(fixture, two, 2);
 
-	assert_int_equal(request_answer(&fixture->table, one, false, UINT64_MAX), 1);
+	assert_int_equal(request_answer(&fixture->table, one, false, UINT64_MAX, UINT_MAX), 1);
 	assert_answered(fixture, &first, 1, false);
 	assert_true(unit_fd_is_open(second));
-	assert_int_equal(request_answer(&fixture->table, two, true, UINT64_MAX), 1);
+	assert_int_equal(request_answer(&fixture->table, two, true, UINT64_MAX, UINT_MAX), 1);
 	assert_answered(fixture, &second, 1, true);
 }
 
@@ -229,11 +232,11 @@ static void only_those_who_came_before_are_answered(void **state)
 	for (unsigned i = 0; i < N_ELEMENTS(fds); i++)
 		fds[i] = join(fixture, made, 100 * (i + 1));
 
-	assert_int_equal(request_answer(&fixture->table, made, true, 0), 0);
-	assert_int_equal(request_answer(&fixture->table, made, true, 99), 0);
+	assert_int_equal(request_answer(&fixture->table, made, true, 0, UINT_MAX), 0);
+	assert_int_equal(request_answer(&fixture->table, made, true, 99, UINT_MAX), 0);
 	assert_answered(fixture, NULL, 0, true);
 
-	assert_int_equal(request_answer(&fixture->table, made, true, 250), 2);
+	assert_int_equal(request_answer(&fixture->table, made, true, 250, UINT_MAX), 2);
 	assert_answered(fixture, fds, 2, true);
 	assert_int_equal(made->n_events, 2);
 	assert_int_equal(made->n_openers, 4);
@@ -243,7 +246,7 @@ static void only_those_who_came_before_are_answered(void **state)
 	(void)join(fixture, made, 500);
 	assert_int_equal(made->n_events, 3);
 	assert_int_equal(made->n_openers, 5);
-	assert_int_equal(request_answer(&fixture->table, made, false, 350), 1);
+	assert_int_equal(request_answer(&fixture->table, made, false, 350, UINT_MAX), 1);
 	assert_answered(fixture, fds + 2, 1, false);
 }
 
@@ -345,7 +348,7 @@ static void the_table_is_full_when_events_are_short(void **state)
 		(void)join(fixture, made, i);
 	}
 	assert_true(request_table_full(&fixture->table));
-	(void)request_answer(&fixture->table, made, true, 1);
+	(void)request_answer(&fixture->table, made, true, 1, UINT_MAX);
 	assert_false(request_table_full(&fixture->table));
 }
 
@@ -416,7 +419,7 @@ static void step_settle(struct fixture *fixture, struct model *model, unsigned i
 
 	if (!settled)
 		return;
-	(void)request_answer(&fixture->table, settled, allow, UINT64_MAX);
+	(void)request_answer(&fixture->table, settled, allow, UINT64_MAX, UINT_MAX);
 	(void)request_free(&fixture->table, settled);
 	model->requests[inode] = NULL;
 	for (unsigned i = 0; i < model->n_queued; i++)
@@ -428,7 +431,8 @@ static void step_time_out(struct fixture *fixture, struct model *model, unsigned
 			  uint64_t now)
 {
 	if (model->requests[inode])
-		(void)request_answer(&fixture->table, model->requests[inode], true, now - 20);
+		(void)request_answer(&fixture->table, model->requests[inode], true, now - 20,
+				     UINT_MAX);
 }
 
 static void model_read_answers(struct fixture *fixture, struct model *model)
