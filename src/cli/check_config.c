@@ -2,7 +2,6 @@
 /* holdfast check-config [FILE]: what is wrong with a configuration, without starting anything. */
 #include "cli.h"
 
-#include <jansson.h>
 #include <syslog.h>
 
 struct check {
@@ -38,9 +37,7 @@ int verb_check_config(const struct cli *cli, int argc, char **argv)
 		json_t *answer = json_pack("{s:s, s:b, s:o}", "file", named.config, "valid", valid,
 					   "problems", check.problems);
 
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
-		json_decref(answer);
+		cli_print_json(answer);
 	} else if (valid) {
 		(void)printf("%s: valid, %zu include path(s)\n", named.config,
 			     conf->include.n_entries);

@@ -3,6 +3,7 @@
 /* cli: what the verbs have in common. Each verb is a file of its own; main.c has the table. */
 #include "../common/conf.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* Exit codes of all verbs, where a verb does not say otherwise. */
@@ -23,6 +24,9 @@ int verb_verify(const struct cli *cli, int argc, char **argv);
 
 /* cli_error() prints a line on standard error and returns CLI_ERROR. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* cli_print_json() prints an answer for programs and releases it. */
+void cli_print_json(json_t *answer);
 
 /* cli_read_conf() reads and resolves the configuration; problems go to standard error, then
  * NULL. */

@@ -6,7 +6,6 @@
 #include "../common/match.h"
 #include "../common/policy.h"
 
-#include <jansson.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,9 +107,7 @@ int verb_explain(const struct cli *cli, int argc, char **argv)
 		free(path);
 	}
 	if (cli->json) {
-		(void)json_dumpf(answers, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
-		json_decref(answers);
+		cli_print_json(answers);
 	} else if (conf->mode != CONTROL_MODE_BLOCK) {
 		(void)printf("(mode = %s: nothing is blocked)\n",
 			     conf->mode == CONTROL_MODE_NOTIFY ? "notify" : "off");

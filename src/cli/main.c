@@ -54,6 +54,13 @@ int cli_error(const char *format, ...)
 	return CLI_ERROR;
 }
 
+void cli_print_json(json_t *answer)
+{
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+	json_decref(answer);
+}
+
 static void report_problem(void *context, int priority, unsigned line, const char *text)
 {
 	const struct cli *cli = context;

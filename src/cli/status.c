@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -350,9 +349,7 @@ static void status_print_json(const struct status *status)
 					    (int)history->reporter_restarts, "last_gap_us",
 					    (json_int_t)history->last_gap_us));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
-	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-	(void)putchar('\n');
-	json_decref(answer);
+	cli_print_json(answer);
 }
 
 static int status_unreachable(const struct cli *cli, const char *run_dir, int error)
@@ -366,9 +363,7 @@ static int status_unreachable(const struct cli *cli, const char *run_dir, int er
 		json_t *answer = json_pack("{s:b, s:s, s:i}", "protecting", 0, "error", reason,
 					   "exit_code", STATUS_NOT_PROTECTING);
 
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
-		json_decref(answer);
+		cli_print_json(answer);
 	} else {
 		(void)printf("%s%s%s: %s (%s/%s)\n", cli_style(CLI_BAD),
 			     error == -EACCES ? "unknown" : "NOT PROTECTING", cli_style(CLI_PLAIN),

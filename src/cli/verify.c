@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <jansson.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,12 +26,23 @@
 /* An open that has not been answered after so long will not be. */
 #define PATIENCE_S 120
 
+/* The child's exit status where it is no errno. */
+#define CANNOT_BECOME_USER 255
+
 struct trial {
 	char directory[PATH_MAX]; /* made for the trial; empty: the caller named the file */
 	char path[PATH_MAX + 16];
+	int directory_fd; /* of directory, so that nobody can put another one in its place; or
+			     AT_FDCWD */
 	const char *user; /* who tried; NULL: the caller */
 	int error;	  /* of the open; 0: it was read */
 };
+
+/* The file's name as seen from directory_fd. */
+static const char *trial_name(const struct trial *trial)
+{
+	return trial->directory_fd == AT_FDCWD ? trial->path : strrchr(trial->path, '/') + 1;
+}
 
 /* The signature spells the file in hexadecimal, so that this program does not look like one. */
 static bool verify_write_eicar(int fd)
@@ -48,14 +59,42 @@ static bool verify_write_eicar(int fd)
 
 static int verify_make(struct trial *trial)
 {
-	int fd = open(trial->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	int fd = openat(trial->directory_fd, trial_name(trial),
+			O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	int error;
 
 	if (fd < 0)
 		return cli_error("cannot write %s: %s", trial->path, strerror(errno));
 	error = fchmod(fd, 0644) < 0 || !verify_write_eicar(fd) ? errno : 0;
 	close(fd);
+	if (error)
+		(void)unlinkat(trial->directory_fd, trial_name(trial), 0);
 	return error ? cli_error("cannot write %s: %s", trial->path, strerror(error)) : CLI_OK;
+}
+
+/* Makes the directory, which others may enter. Where it is may belong to a user who moves it away
+ * and puts something else there: so what is changed is what was opened, and only if it is ours. */
+static int verify_make_directory(struct trial *trial)
+{
+	struct stat status;
+	int error;
+
+	if (!mkdtemp(trial->directory)) {
+		error = errno;
+	} else {
+		trial->directory_fd =
+			open(trial->directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		error = trial->directory_fd < 0 || fstat(trial->directory_fd, &status) < 0 ? errno
+											   : 0;
+		if (!error && (status.st_uid != geteuid() || fchmod(trial->directory_fd, 0755) < 0))
+			error = EPERM;
+		if (!error)
+			return CLI_OK;
+		(void)rmdir(trial->directory);
+	}
+	(void)cli_error("cannot make a directory %s: %s", trial->directory, strerror(error));
+	trial->directory[0] = '\0';
+	return CLI_ERROR;
 }
 
 /* Decides on the file: at PATH, in the directory PATH, or in one below the first include path. */
@@ -84,14 +123,8 @@ static int verify_place(const struct cli *cli, const char *path, struct trial *t
 		conf_free(conf);
 	}
 
-	if (!mkdtemp(trial->directory) || chmod(trial->directory, 0755) < 0) {
-		int error = errno;
-
-		(void)cli_error("cannot make a directory %s: %s", trial->directory,
-				strerror(error));
-		trial->directory[0] = '\0';
+	if (verify_make_directory(trial) != CLI_OK)
 		return CLI_ERROR;
-	}
 	(void)snprintf(trial->path, sizeof(trial->path), "%s/eicar.com", trial->directory);
 	return CLI_OK;
 }
@@ -101,10 +134,12 @@ static _Noreturn void verify_open(const struct trial *trial, const struct passwd
 	char byte;
 	int fd;
 
+	(void)signal(SIGINT, SIG_DFL);
+	(void)signal(SIGTERM, SIG_DFL);
 	(void)alarm(PATIENCE_S);
 	if (user &&
 	    (setgroups(0, NULL) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
-		_exit(errno);
+		_exit(CANNOT_BECOME_USER);
 	fd = open(trial->path, O_RDONLY | O_CLOEXEC);
 	_exit(fd < 0 || read(fd, &byte, 1) < 0 ? errno : 0);
 }
@@ -120,7 +155,12 @@ static int verify_try(struct trial *trial, const struct passwd *user)
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return cli_error("cannot start a process: %s", strerror(errno));
 	if (!WIFEXITED(status))
-		return cli_error("the open was not answered within %d s", PATIENCE_S);
+		return cli_error(WTERMSIG(status) == SIGALRM
+					 ? "the open was not answered within %d s"
+					 : "interrupted",
+				 PATIENCE_S);
+	if (WEXITSTATUS(status) == CANNOT_BECOME_USER)
+		return cli_error("cannot become the user %s to try it", UNPRIVILEGED_USER);
 	trial->user = user ? user->pw_name : NULL;
 	trial->error = WEXITSTATUS(status);
 	return CLI_OK;
@@ -139,9 +179,7 @@ static int verify_judge(const struct cli *cli, const struct trial *trial)
 					   "refused", refused, "error",
 					   trial->error ? strerror(trial->error) : "");
 
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
-		json_decref(answer);
+		cli_print_json(answer);
 	} else {
 		(void)printf("wrote   the EICAR test file to %s\n", trial->path);
 		(void)printf("opened  it as %s: %s\n", who,
@@ -158,10 +196,15 @@ static int verify_judge(const struct cli *cli, const struct trial *trial)
 int verb_verify(const struct cli *cli, int argc, char **argv)
 {
 	const struct passwd *user = NULL;
-	struct trial trial = {0};
-	int status = verify_place(cli, argc ? argv[0] : NULL, &trial);
+	struct trial trial = {.directory_fd = AT_FDCWD};
 	bool made = false;
+	int status;
 
+	/* Whoever loses patience ends the child that waits; what we made is removed all the same.
+	 */
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGTERM, SIG_IGN);
+	status = verify_place(cli, argc ? argv[0] : NULL, &trial);
 	if (status == CLI_OK) {
 		status = verify_make(&trial);
 		made = status == CLI_OK;
@@ -177,7 +220,7 @@ int verb_verify(const struct cli *cli, int argc, char **argv)
 		status = verify_try(&trial, NULL);
 
 	if (made)
-		(void)unlink(trial.path);
+		(void)unlinkat(trial.directory_fd, trial_name(&trial), 0);
 	if (*trial.directory)
 		(void)rmdir(trial.directory);
 	return status == CLI_OK ? verify_judge(cli, &trial) : status;

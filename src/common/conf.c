@@ -288,6 +288,20 @@ static const struct conf_unit units_time[] = {
 static const struct conf_unit units_size[] = {
 	{"", 1}, {"K", 1 << 10}, {"M", MIB}, {"G", 1024 * MIB}, {0}};
 
+/* In the largest unit that divides it. */
+static const char *conf_format_number(uint64_t number, const struct conf_unit *units, char *buffer,
+				      size_t size)
+{
+	const struct conf_unit *best = NULL;
+
+	for (const struct conf_unit *unit = units; unit->name; unit++)
+		if (number % unit->factor == 0 && (!best || unit->factor > best->factor))
+			best = unit;
+	(void)snprintf(buffer, size, "%llu%s", (unsigned long long)(number / best->factor),
+		       best->name);
+	return buffer;
+}
+
 static int conf_set_number(uint64_t *member, const struct conf_key *key, const char *value,
 			   char *problem, size_t problem_size)
 {
@@ -309,13 +323,11 @@ static int conf_set_number(uint64_t *member, const struct conf_key *key, const c
 		return -EINVAL;
 	}
 	if (number < key->min || number > key->max) {
-		const char *unit = key->type == CONF_DURATION ? "ms"
-				   : key->type == CONF_SIZE   ? " bytes"
-							      : "";
+		char min[32], max[32];
 
-		(void)snprintf(problem, problem_size, "%s is out of range: %llu%s to %llu%s", value,
-			       (unsigned long long)key->min, unit, (unsigned long long)key->max,
-			       unit);
+		(void)snprintf(problem, problem_size, "%s is out of range: %s to %s", value,
+			       conf_format_number(key->min, units, min, sizeof(min)),
+			       conf_format_number(key->max, units, max, sizeof(max)));
 		return -EINVAL;
 	}
 	*member = number;

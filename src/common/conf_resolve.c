@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -18,6 +19,9 @@
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
 #endif
+
+/* As the kernel: a path with more links than this leads nowhere. */
+#define SYMLINKS_MAX 40
 
 struct resolver {
 	struct conf *conf;
@@ -116,6 +120,73 @@ char *conf_resolve_path(const char *path)
 	free(real);
 	free(head);
 	return resolved;
+}
+
+/* The path that a symbolic link at the first length bytes of path leads to, with what follows it.
+ */
+static char *link_follow(const char *path, size_t length, const char *link)
+{
+	char target[PATH_MAX], *followed;
+	ssize_t n = readlink(link, target, sizeof(target) - 1);
+	const char *slash = strrchr(link, '/');
+
+	if (n < 0)
+		return NULL;
+	target[n] = '\0';
+	return asprintf(&followed, "%.*s%s%s", *target == '/' ? 0 : (int)(slash - link + 1), link,
+			target, path + length) < 0
+		       ? NULL
+		       : followed;
+}
+
+/*
+ * Finds a symbolic link on the way along path that does not belong to root. A rule that takes
+ * something out of protection must not be led elsewhere by a user. Returns its name, to be freed;
+ * NULL: none.
+ */
+static char *find_foreign_link(const char *path, unsigned depth)
+{
+	for (size_t length = 1; path[length - 1] && depth < SYMLINKS_MAX; length++) {
+		char *head, *next, *found;
+		struct stat status;
+
+		if (path[length] && path[length] != '/')
+			continue;
+		head = strndup(path, length);
+		if (!head || lstat(head, &status) < 0 || !S_ISLNK(status.st_mode)) {
+			free(head);
+			continue;
+		}
+		if (status.st_uid != 0)
+			return head;
+		next = link_follow(path, length, head);
+		found = next ? find_foreign_link(next, depth + 1) : NULL;
+		free(next);
+		free(head);
+		return found;
+	}
+	return NULL;
+}
+
+static void check_exclude(struct resolver *resolver, const struct conf_entry *entry)
+{
+	char *literal = strndup(entry->text, match_literal_length(entry->text));
+	char *link = literal ? find_foreign_link(literal, 0) : NULL;
+
+	if (link)
+		conf_problem(&resolver->problems, entry->line,
+			     "%s: %s is a symbolic link that does not belong to root: its owner "
+			     "could lead "
+			     "this exclusion anywhere; name the path it stands for",
+			     entry->text, link);
+	free(link);
+	free(literal);
+}
+
+static void check_excludes(struct resolver *resolver, const struct conf_list *list)
+{
+	for (size_t i = 0; i < list->n_entries; i++)
+		check_exclude(resolver, &list->entries[i]);
 }
 
 /* Resolves what stands before the first component with a *; the rest is a pattern, not a path. */
@@ -237,6 +308,8 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 
 	resolve_service(&resolver);
 	resolve_excluded_users(&resolver);
+	check_excludes(&resolver, &conf->exclude);
+	check_excludes(&resolver, &conf->exclude_process);
 	resolve_rules(&resolver, &conf->include);
 	resolve_rules(&resolver, &conf->exclude);
 	resolve_rules(&resolver, &conf->exclude_process);
@@ -247,6 +320,10 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 	if (conf->log_file)
 		check_parent(&resolver, "alerts", "log-file", conf->log_file);
 	check_signatures(&resolver);
+	if (!conf->syslog && !conf->log_file)
+		report(context, LOG_WARNING, conf_line(conf, "alerts", "syslog"),
+		       "syslog = no and no log-file: findings are told to nobody but standard "
+		       "error");
 
 	return resolver.problems.n ? -EINVAL : 0;
 }

@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 int role_start(const char *name, int argc, char **argv)
@@ -16,6 +17,8 @@ int role_start(const char *name, int argc, char **argv)
 	socklen_t size = sizeof(type);
 
 	log_set_name(name);
+	/* Executed by descriptor, it would be called by the number of that on some kernels. */
+	(void)prctl(PR_SET_NAME, name);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (option != 'c')
 			exit(2);

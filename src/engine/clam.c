@@ -32,6 +32,12 @@ static void clam_on_message(enum cl_msg severity, const char *full, const char *
 			       (int)strcspn(message, "\n"), message);
 }
 
+/* Nothing to do here; but only with a callback does libclamav name the limit that a file is over:
+ * without one an oversize file comes back as CL_VIRUS with no name at all. */
+static void clam_on_found(int fd, const char *name, void *context)
+{
+}
+
 static void clam_problem(char *problem, size_t size, const char *what, int code)
 {
 	(void)snprintf(problem, size, "%s: %s%s%s%s", what, cl_strerror(code),
@@ -149,6 +155,7 @@ struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *re
 	if (!clam->engine)
 		return clam_free(clam);
 
+	cl_engine_set_clcb_virus_found(clam->engine, clam_on_found);
 	*ret_signatures = 0;
 	r = clam_configure(clam, conf, scratch);
 	if (r != CL_SUCCESS) {
@@ -186,8 +193,8 @@ static enum verdict clam_judge(int code, const char *name, bool out_of_time)
 
 	switch (code) {
 	case CL_VIRUS:
-		return name && !strncmp(name, limits, strlen(limits)) ? VERDICT_INCOMPLETE
-								      : VERDICT_INFECTED;
+		return !name || !strncmp(name, limits, strlen(limits)) ? VERDICT_INCOMPLETE
+								       : VERDICT_INFECTED;
 	case CL_CLEAN:
 		return out_of_time ? VERDICT_INCOMPLETE : VERDICT_CLEAN;
 	case CL_EMAXREC:
@@ -214,7 +221,7 @@ void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
 	ret_result->verdict = clam_judge(code, name, out_of_time);
 	switch (ret_result->verdict) {
 	case VERDICT_INFECTED:
-		reason = name ? name : "unnamed signature";
+		reason = name;
 		break;
 	case VERDICT_INCOMPLETE:
 		reason = out_of_time ? "max-scan-time" : name ? name : cl_strerror(code);

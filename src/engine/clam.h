@@ -7,13 +7,14 @@
  */
 #include "../common/conf.h"
 
-#include <holdfast/verdict.h>
+#include <holdfast/wire.h>
 
 struct clam;
 
 struct clam_result {
 	enum verdict verdict;
-	char reason[256]; /* INFECTED: the signature; INCOMPLETE, FAILED: why; CLEAN: empty */
+	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE, FAILED: why; CLEAN:
+					    empty */
 };
 
 /*

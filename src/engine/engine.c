@@ -9,6 +9,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <malloc.h>
@@ -25,16 +26,22 @@
  * second. */
 #define RESPAWNS_PER_SECOND 50
 
+struct slot {
+	pid_t pid;   /* of its worker; 0: none */
+	bool ending; /* we have killed it */
+};
+
 struct engine {
 	int channel; /* to the supervisor */
 	int guard;   /* -1: none */
 	int signals; /* signalfd of SIGCHLD */
+	int null;    /* /dev/null */
 	bool retired;
 	bool cannot_confine; /* a worker said so; the next would too */
 	struct conf *conf;
 	struct clam *clam;
 	struct wire_engine_info info;
-	pid_t slots[WIRE_WORKERS_MAX]; /* the workers; 0: none */
+	struct slot slots[WIRE_WORKERS_MAX];
 	unsigned n_slots;
 	uint64_t second_began_us; /* see RESPAWNS_PER_SECOND */
 	unsigned respawns;
@@ -61,42 +68,54 @@ static int scratch_remove(const char *path, const struct stat *status, int type,
 }
 
 /* Makes a worker's directory anew, without what a killed one left there. */
-static void engine_scratch(const struct engine *engine, unsigned slot, char *path, size_t size)
+static bool engine_scratch(const struct engine *engine, unsigned slot, char *path, size_t size)
 {
 	(void)snprintf(path, size, "%s/scratch/%d-%u", engine->conf->run_dir, getpid(), slot);
 	(void)nftw(path, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
-	if (mkdir(path, 0700) < 0)
-		log_error("cannot make %s: %m", path);
+	if (mkdir(path, 0700) == 0)
+		return true;
+	log_error("no worker without a directory: cannot make %s: %m", path);
+	return false;
 }
 
-static void engine_fork_worker(struct engine *engine, unsigned slot)
+/* In the child: nothing but a socket is left to it, and three descriptors that lead nowhere. */
+static _Noreturn void engine_be_worker(struct engine *engine, int socket, const char *scratch)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (dup2(engine->null, fd) < 0)
+			_exit(WORKER_NOT_CONFINED);
+	if (dup2(socket, WORKER_FD) < 0 || close_range(WORKER_FD + 1, ~0u, 0) < 0)
+		_exit(WORKER_NOT_CONFINED);
+	worker_run(engine->clam, WORKER_FD, scratch, engine->conf->max_scan_time_ms);
+}
+
+/* Returns whether there is a worker now. */
+static bool engine_fork_worker(struct engine *engine, unsigned slot)
 {
 	struct wire_worker message = {.header = WIRE_INIT(WIRE_WORKER, struct wire_worker)};
 	char scratch[PATH_MAX];
-	int ends[2];
+	int ends[2], r;
 
-	engine_scratch(engine, slot, scratch, sizeof(scratch));
-	if (chan_pair(ends) < 0) {
-		log_error("cannot make a worker's socket: %m");
-		return;
+	if (!engine_scratch(engine, slot, scratch, sizeof(scratch)))
+		return false;
+	r = chan_pair(ends);
+	if (r < 0) {
+		log_error("cannot make a worker's socket: %s", strerror(-r));
+		return false;
 	}
 	message.pid = fork();
-	if (message.pid == 0) {
-		/* Descriptors below are the standard ones; the rest is none of the worker's
-		 * business. */
-		if (dup2(ends[1], 3) < 0 || close_range(4, ~0u, 0) < 0)
-			_exit(WORKER_NOT_CONFINED);
-		worker_run(engine->clam, 3, scratch, engine->conf->max_scan_time_ms);
-	}
+	if (message.pid == 0)
+		engine_be_worker(engine, ends[1], scratch);
 	close(ends[1]);
 	if (message.pid < 0) {
 		log_error("cannot fork a worker: %m");
 	} else {
-		engine->slots[slot] = message.pid;
+		engine->slots[slot].pid = message.pid;
 		/* A guard that cannot be told is gone, and the worker ends with the socket. */
 		(void)chan_send(engine->guard, &message.header, ends[0]);
 	}
 	close(ends[0]);
+	return message.pid > 0;
 }
 
 /* Forks what is missing. Returns false when some must wait for the next second. */
@@ -111,14 +130,30 @@ static bool engine_fill_slots(struct engine *engine)
 		engine->respawns = 0;
 	}
 	for (unsigned slot = 0; slot < engine->n_slots; slot++) {
-		if (engine->slots[slot])
+		if (engine->slots[slot].pid)
 			continue;
 		if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_slots)
 			return false;
 		engine->respawns++;
-		engine_fork_worker(engine, slot);
+		if (!engine_fork_worker(engine, slot))
+			return false;
 	}
 	return true;
+}
+
+static struct slot *engine_find_slot(struct engine *engine, pid_t pid)
+{
+	for (unsigned i = 0; i < engine->n_slots; i++)
+		if (engine->slots[i].pid == pid)
+			return &engine->slots[i];
+	return NULL;
+}
+
+static void engine_log_end(pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		log_warning("worker %d was ended by %s%s", pid, strsignal(WTERMSIG(status)),
+			    WTERMSIG(status) == SIGALRM ? ": it passed max-scan-time" : "");
 }
 
 static void engine_reap(struct engine *engine)
@@ -129,27 +164,23 @@ static void engine_reap(struct engine *engine)
 
 	(void)!read(engine->signals, &info, sizeof(info));
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (WIFSIGNALED(status))
-			log_warning(
-				"worker %d was ended by %s (%s)", pid, strsignal(WTERMSIG(status)),
-				WTERMSIG(status) == SIGALRM ? "it passed max-scan-time"
-							    : "the file it scanned is tried again");
-		else if (WEXITSTATUS(status) == WORKER_NOT_CONFINED)
+		struct slot *slot = engine_find_slot(engine, pid);
+
+		if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_NOT_CONFINED)
 			engine->cannot_confine = true;
-		for (unsigned slot = 0; slot < engine->n_slots; slot++)
-			if (engine->slots[slot] == pid)
-				engine->slots[slot] = 0;
+		if (slot && !slot->ending)
+			engine_log_end(pid, status);
+		if (slot)
+			*slot = (struct slot){0};
 	}
 }
 
 static int engine_take_kill(void *context, struct chan_message *message)
 {
 	pid_t pid = ((const struct wire_worker *)(const void *)message)->pid;
-	struct engine *engine = context;
 
-	for (unsigned slot = 0; slot < engine->n_slots; slot++)
-		if (pid > 0 && engine->slots[slot] == pid)
-			(void)kill(pid, SIGKILL);
+	if (pid > 0 && engine_find_slot(context, pid))
+		(void)kill(pid, SIGKILL);
 	return 0;
 }
 
@@ -167,8 +198,11 @@ static const struct chan_rule guard_rules[] = {
 	{0},
 };
 
-/* Serves a new guard. The workers of the one before end with their sockets, or are ended here: what
- * they are scanning interests nobody any more. */
+/*
+ * Serves a new guard. The workers of the one before end with their sockets, or are ended here: what
+ * they are scanning interests nobody any more. As each is reaped, one for the new guard takes its
+ * slot.
+ */
 static int engine_take_guard(void *context, struct chan_message *message)
 {
 	struct engine *engine = context;
@@ -180,14 +214,18 @@ static int engine_take_guard(void *context, struct chan_message *message)
 	if (engine->guard >= 0)
 		close(engine->guard);
 	engine->guard = message->fd;
-	for (unsigned slot = 0; slot < engine->n_slots; slot++)
-		if (engine->slots[slot]) {
-			(void)kill(engine->slots[slot], SIGKILL);
-			(void)waitpid(engine->slots[slot], NULL, 0);
-			engine->slots[slot] = 0;
+	for (unsigned i = 0; i < engine->n_slots; i++)
+		if (engine->slots[i].pid) {
+			engine->slots[i].ending = true;
+			(void)kill(engine->slots[i].pid, SIGKILL);
 		}
 	engine->respawns = 0;
-	return chan_send(engine->guard, &engine->info.header, -1);
+	if (chan_send(engine->guard, &engine->info.header, -1) < 0) {
+		/* It died while we were being introduced; another one will come. */
+		close(engine->guard);
+		engine->guard = -1;
+	}
+	return 0;
 }
 
 static const struct chan_rule channel_rules[] = {
@@ -302,7 +340,10 @@ int engine_run(int channel)
 	engine.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	log_set_sink(engine_log, &engine);
 
-	if (engine.signals >= 0 && engine_load(&engine))
+	engine.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (engine.signals < 0 || engine.null < 0)
+		engine_report(&engine, WIRE_FAILED, "the engine cannot open what it needs");
+	else if (engine_load(&engine))
 		r = engine_loop(&engine);
 
 	log_set_sink(NULL, NULL);

@@ -36,7 +36,7 @@ static int worker_take_scan(void *context, struct chan_message *message)
 	close(file);
 
 	verdict.verdict = result.verdict;
-	memcpy(verdict.reason, result.reason, sizeof(verdict.reason));
+	(void)snprintf(verdict.reason, sizeof(verdict.reason), "%s", result.reason);
 	return chan_send(worker->fd, &verdict.header, -1);
 }
 

@@ -14,6 +14,9 @@
 #define WORKER_ALARM_GRACE_MS 2000
 #define WORKER_GUARD_GRACE_MS 4000
 
+/* The descriptor of a worker's socket. */
+#define WORKER_FD 3
+
 /* The exit status of a worker that cannot be confined. */
 #define WORKER_NOT_CONFINED 3
 

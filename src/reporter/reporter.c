@@ -15,6 +15,7 @@ struct reporter {
 	int guard;   /* -1: none */
 	struct conf *conf;
 	struct sink_file *file;
+	bool stopping;	  /* the supervisor's end was announced */
 	bool file_broken; /* so that a full disk is told of once, not with each line */
 };
 
@@ -134,37 +135,66 @@ static const struct chan_rule guard_rules[] = {
 	{0},
 };
 
+static int reporter_take_stopping(void *context, struct chan_message *message)
+{
+	struct reporter *reporter = context;
+
+	reporter->stopping = true;
+	return 0;
+}
+
 static const struct chan_rule channel_rules[] = {
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, reporter_take_conf},
 	{WIRE_PEER, sizeof(struct wire_peer), true, reporter_take_peer},
 	{WIRE_NOTE, sizeof(struct wire_note), false, reporter_take_note},
+	{WIRE_STOPPING, sizeof(struct wire_plain), false, reporter_take_stopping},
 	{0},
 };
+
+/* Serves whoever has something to say; *told becomes false when the supervisor has ended. Returns 0
+ * or a negative errno. */
+static int reporter_serve(struct reporter *reporter, bool *told)
+{
+	struct pollfd fds[] = {
+		{.fd = reporter->guard, .events = POLLIN},
+		{.fd = *told ? reporter->channel : -1, .events = POLLIN},
+	};
+	int r = 0;
+
+	if (poll(fds, 2, -1) < 0)
+		return errno == EINTR ? 0 : -errno;
+	/* The guard's first: what it said before it died belongs before the line that it died. */
+	if (fds[0].revents) {
+		r = chan_serve(reporter->guard, guard_rules, reporter);
+		if (r == -EPIPE) {
+			close(reporter->guard);
+			reporter->guard = -1;
+			r = 0;
+		}
+	} else if (fds[1].revents) {
+		r = chan_serve(reporter->channel, channel_rules, reporter);
+		*told = r != -EPIPE;
+		r = *told ? r : 0;
+	}
+	return r;
+}
 
 int reporter_run(int channel)
 {
 	struct reporter reporter = {.channel = channel, .guard = -1};
 	bool told = true;
+	int r = 0;
 
-	while (told || reporter.guard >= 0) {
-		struct pollfd fds[] = {
-			{.fd = reporter.guard, .events = POLLIN},
-			{.fd = told ? channel : -1, .events = POLLIN},
-		};
-
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return 1;
-		/* The guard's first: what it said before it died belongs before the line that it
-		 * died. */
-		if (fds[0].revents && chan_serve(reporter.guard, guard_rules, &reporter) < 0) {
-			close(reporter.guard);
-			reporter.guard = -1;
-		} else if (!fds[0].revents && fds[1].revents) {
-			told = chan_serve(channel, channel_rules, &reporter) == 0;
-		}
-	}
+	/* An error ends the process: the supervisor starts another and introduces it to the guard.
+	 */
+	while (r == 0 && (told || reporter.guard >= 0))
+		r = reporter_serve(&reporter, &told);
+	if (!told && !reporter.stopping)
+		reporter_note(&reporter, LOG_CRIT,
+			      "holdfastd is gone without having been stopped: files are no longer "
+			      "protected");
 
 	sink_file_close(reporter.file);
 	conf_free(reporter.conf);
-	return 0;
+	return r < 0;
 }

@@ -14,6 +14,7 @@ struct sink_file {
 	char *path;
 	int fd;
 	uint64_t size, max_size;
+	bool torn; /* the last line was written in part only */
 };
 
 static int sink_file_reopen(struct sink_file *file)
@@ -80,16 +81,20 @@ int sink_file_write(struct sink_file *file, const struct report *report)
 	time_t seconds = (time_t)(report->time_us / 1000000);
 	char date[64], line[REPORT_TEXT_MAX + 80];
 	struct tm local;
+	ssize_t written;
 	int length;
 
 	/* The form of ctime(), which log agents parse, in every locale. */
 	(void)strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", localtime_r(&seconds, &local));
-	length = snprintf(line, sizeof(line), "%s -> %s\n", date, report->text);
+	length = snprintf(line, sizeof(line), "%s%s -> %s\n", file->torn ? "\n" : "", date,
+			  report->text);
 
 	if (file->size && file->size + (uint64_t)length > file->max_size)
 		sink_file_rotate(file);
-	if (write(file->fd, line, (size_t)length) != length)
-		return errno ? -errno : -EIO;
-	file->size += (uint64_t)length;
-	return 0;
+	written = write(file->fd, line, (size_t)length);
+	if (written < 0)
+		return -errno;
+	file->size += (uint64_t)written;
+	file->torn = written < length;
+	return file->torn ? -ENOSPC : 0;
 }

@@ -96,7 +96,9 @@ static void main_avoid_oom(void)
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "-1000", 5) < 0)
-		log_warning("cannot be exempted from being killed when memory runs out: %m");
+		log_warning(
+			"when memory runs out this service may be killed first: cannot lower its "
+			"oom_score_adj: %m");
 	if (fd >= 0)
 		close(fd);
 }

@@ -76,6 +76,46 @@ def act_hammer(clean, infected):
     reply(opens=opens, refused=refused[:10], leaked=leaked[:10])
 
 
+def act_overtake(paths, clean, infected, seconds):
+    """
+    Opens a clean file, makes it malware and closes it as soon as the open is answered. At once another process,
+    which stands ready, opens it: it must never read the malware.
+    """
+    import mmap
+    import time
+
+    turn = mmap.mmap(-1, mmap.PAGESIZE)  # 0: the writer's; otherwise the reader's, with the path of this number
+    done, writer = 255, os.getpid()
+    infected = bytes.fromhex(infected)
+
+    def read_when_told():
+        leaked = 0
+        while turn[0] != done and os.getppid() == writer:
+            if turn[0]:
+                leaked += read_whole(paths[turn[0] - 1])[1] == infected
+                turn[0] = 0
+            os.sched_yield()
+        os._exit(min(leaked, 255))
+
+    reader = os.fork() or read_when_told()
+    rounds, deadline = 0, time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        number = rounds % len(paths)
+        file = os.open(paths[number], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        os.write(file, bytes.fromhex(clean))
+        os.close(file)
+        file = os.open(paths[number], os.O_RDWR)
+        os.pwrite(file, infected, 0)
+        os.close(file)
+        turn[0] = number + 1
+        while turn[0]:
+            os.sched_yield()
+        os.unlink(paths[number])
+        rounds += 1
+    turn[0] = done
+    reply(rounds=rounds, leaked=os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]))
+
+
 def act_execute(argv):
     """Runs a program; says why it could not be started, or how it ended."""
     import subprocess
@@ -93,9 +133,12 @@ def act_write(steps):
     Carries out steps on files: a list of [function, arguments...]. Descriptors and mappings get names, so that a
     writer can be described that opened its file long before it writes.
     """
+    import fcntl
     import mmap
+    import signal
 
     files, maps = {}, {}
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # that somebody wants a leased file is nothing to end for
 
     def wait():
         """Until the test says so."""
@@ -114,6 +157,7 @@ def act_write(steps):
         "store": lambda name, content: maps[name].__setitem__(
             slice(0, len(content) // 2), bytes.fromhex(content)
         ),
+        "lease": lambda name: fcntl.fcntl(files[name], fcntl.F_SETLEASE, fcntl.F_WRLCK),
         "unmap": lambda name: maps.pop(name).close(),
         "rename": os.rename,
         "unlink": os.unlink,
@@ -130,7 +174,13 @@ def act_write(steps):
     reply(error=None, step=None)
 
 
-ACTIONS = {"read": act_read, "hammer": act_hammer, "execute": act_execute, "write": act_write}
+ACTIONS = {
+    "read": act_read,
+    "hammer": act_hammer,
+    "overtake": act_overtake,
+    "execute": act_execute,
+    "write": act_write,
+}
 
 if __name__ == "__main__":
     request = json.loads(sys.stdin.readline())

@@ -321,10 +321,10 @@ def mount_points():
 class Volume:
     """A filesystem of the test's own, the only kind that gets a mark."""
 
-    def __init__(self, kind, path, keeper):
-        self.path, self.keeper = path, keeper
-        self.image = path.with_suffix(".img")
-        path.mkdir()
+    def __init__(self, kind, path, image, keeper):
+        self.path, self.image, self.keeper = path, image, keeper
+        self.is_closed = False
+        path.mkdir(exist_ok=True)
         keeper.tell("mount", path)
         if kind == "tmpfs":
             run("mount", "-t", "tmpfs", "-o", "size=256M,mode=755", "tmpfs", path)
@@ -352,6 +352,9 @@ class Volume:
         return str(self.path) not in mount_points() and not loop
 
     def close(self):
+        if self.is_closed:
+            return
+        self.is_closed = True
         if str(self.path) in mount_points():
             run("umount", self.path)
         wait_until(self.is_gone, f"{self.path} and its loop device are gone")
@@ -369,8 +372,10 @@ class Place:
         keeper.tell("directory", self.base)
         self.volumes, self.services, self.actors = [], [], []
 
-    def volume(self, kind="tmpfs"):
-        volume = Volume(kind, self.base / f"volume{len(self.volumes)}", self.keeper)
+    def volume(self, kind="tmpfs", path=None):
+        """path: where to mount it instead of a directory of its own."""
+        name = f"volume{len(self.volumes)}"
+        volume = Volume(kind, path or self.base / name, self.base / (name + ".img"), self.keeper)
         self.volumes.append(volume)
         return volume
 
@@ -395,7 +400,7 @@ class Place:
         for closing in [
             *(actor.kill for actor in self.actors),
             *(service.finish for service in self.services),
-            *(volume.close for volume in self.volumes),
+            *(volume.close for volume in reversed(self.volumes)),
         ]:
             try:
                 closing()
