@@ -7,8 +7,11 @@
 #include "../common/policy.h"
 
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 /* What a decision is called, for programs and for people. */
@@ -47,7 +50,34 @@ static char *explain_resolve(const char *path)
 	return real;
 }
 
-static void explain_print(const struct cli *cli, const char *path, struct policy_decision decision)
+/*
+ * Whether a file in scope is on a filesystem that carries a mark: one that an include path is on.
+ * What is mounted below an include path is another one. On btrfs the devices of subvolumes differ,
+ * and mean nothing.
+ */
+static bool explain_is_watched(const struct conf *conf, const char *path)
+{
+	struct stat file, include;
+	struct statfs filesystem;
+
+	if (stat(path, &file) < 0 || statfs(path, &filesystem) < 0 ||
+	    filesystem.f_type == BTRFS_SUPER_MAGIC)
+		return true;
+	for (size_t i = 0; i < conf->include.n_entries; i++) {
+		const char *rule = conf->include.entries[i].text;
+		char *literal = strndup(rule, match_literal_length(rule));
+		bool same =
+			literal && stat(literal, &include) == 0 && include.st_dev == file.st_dev;
+
+		free(literal);
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+static void explain_print(const struct cli *cli, const char *path, struct policy_decision decision,
+			  bool watched)
 {
 	const char *key = decision.scope == POLICY_EXCLUDED ? "exclude" : "include";
 	char escaped[LINE_ESCAPED_MAX(PATH_MAX)];
@@ -59,11 +89,16 @@ static void explain_print(const struct cli *cli, const char *path, struct policy
 		(void)printf(" %s = %s (%s:%u)", key,
 			     line_escape(escaped, sizeof(escaped), decision.rule->text),
 			     cli->config, decision.rule->line);
+	if (!watched)
+		(void)printf("\n  %sNOT PROTECTED%s all the same: it is on a filesystem mounted "
+			     "below that "
+			     "path; include the mount point too",
+			     cli_style(CLI_BAD), cli_style(CLI_PLAIN));
 	(void)putchar('\n');
 }
 
 static json_t *explain_json(const struct cli *cli, const char *path,
-			    struct policy_decision decision)
+			    struct policy_decision decision, bool watched)
 {
 	json_t *answer = json_object();
 	char escaped[LINE_ESCAPED_MAX(PATH_MAX)];
@@ -71,6 +106,7 @@ static json_t *explain_json(const struct cli *cli, const char *path,
 	(void)json_object_set_new(answer, "path",
 				  json_string(line_escape(escaped, sizeof(escaped), path)));
 	(void)json_object_set_new(answer, "scope", json_string(scopes[decision.scope].name));
+	(void)json_object_set_new(answer, "watched", json_boolean(watched));
 	if (decision.rule) {
 		(void)json_object_set_new(
 			answer, "rule",
@@ -79,6 +115,18 @@ static json_t *explain_json(const struct cli *cli, const char *path,
 		(void)json_object_set_new(answer, "line", json_integer(decision.rule->line));
 	}
 	return answer;
+}
+
+static void explain_one(const struct cli *cli, const struct conf *conf, const char *path,
+			json_t *answers)
+{
+	struct policy_decision decision = policy_path(conf, path);
+	bool watched = decision.scope == POLICY_IN_SCOPE && explain_is_watched(conf, path);
+
+	if (answers)
+		(void)json_array_append_new(answers, explain_json(cli, path, decision, watched));
+	else
+		explain_print(cli, path, decision, watched || decision.scope != POLICY_IN_SCOPE);
 }
 
 int verb_explain(const struct cli *cli, int argc, char **argv)
@@ -95,15 +143,11 @@ int verb_explain(const struct cli *cli, int argc, char **argv)
 
 		if (!path) {
 			status = cli_error(
-				"%s: it does not exist, and . or .. in it mean nothing then",
+				"%s: there is no such file; give its path without . and ..",
 				argv[i]);
 			continue;
 		}
-		if (cli->json)
-			(void)json_array_append_new(
-				answers, explain_json(cli, path, policy_path(conf, path)));
-		else
-			explain_print(cli, path, policy_path(conf, path));
+		explain_one(cli, conf, path, answers);
 		free(path);
 	}
 	if (cli->json) {

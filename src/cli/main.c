@@ -36,9 +36,13 @@ static void print_help(void)
 		(void)snprintf(call, sizeof(call), "%s %s", verbs[i].name, verbs[i].operands);
 		(void)printf("  %-22s %s\n", call, verbs[i].summary);
 	}
-	(void)printf("\nOptions:\n  --config FILE          instead of %s\n  --json                 "
-		     "for programs\n  --help, --version\n\nExit codes: 0 yes, 1 no, 2 error; "
-		     "status: 0 fine, 1 warning, 2 not protecting.\n",
+	(void)printf("\nOptions:\n"
+		     "  --config FILE          instead of %s\n"
+		     "  --json                 for programs\n"
+		     "  --help, --version\n"
+		     "\n"
+		     "Exit codes: status 0 fine, 1 warning, 2 not protecting; verify 0 refused,\n"
+		     "1 not refused, 2 could not be tried; the others 0, or 2 for an error.\n",
 		     CONF_FILE_DEFAULT);
 }
 
