@@ -10,6 +10,7 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "verdict.h"
@@ -186,3 +187,24 @@ static inline bool wire_string_ok(const char *string, size_t size)
 	{                                                                                          \
 		.version = WIRE_VERSION, .type = (type_), .size = sizeof(struct_type)              \
 	}
+
+/* wire_note_make() makes a WIRE_NOTE; text is cut where it is too long. */
+static inline struct wire_note wire_note_make(int priority, const char *text)
+{
+	struct wire_note note = {
+		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
+		.priority = (uint32_t)priority,
+	};
+
+	(void)snprintf(note.text, sizeof(note.text), "%s", text);
+	return note;
+}
+
+/* wire_result_make() makes a WIRE_READY (text is empty) or a WIRE_FAILED (text says why). */
+static inline struct wire_result wire_result_make(enum wire_type type, const char *text)
+{
+	struct wire_result result = {.header = WIRE_INIT(type, struct wire_result)};
+
+	(void)snprintf(result.text, sizeof(result.text), "%s", text);
+	return result;
+}

@@ -4,7 +4,6 @@
 #include "chan.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -100,12 +99,8 @@ void outbox_push(struct outbox *outbox, const struct wire_header *message)
 
 void outbox_push_note(struct outbox *outbox, int priority, const char *text)
 {
-	struct wire_note note = {
-		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
-		.priority = (uint32_t)priority,
-	};
+	const struct wire_note note = wire_note_make(priority, text);
 
-	(void)snprintf(note.text, sizeof(note.text), "%s", text);
 	outbox_push(outbox, &note.header);
 }
 

@@ -49,13 +49,9 @@ struct engine {
 
 static void engine_log(void *context, int priority, const char *text)
 {
+	const struct wire_note note = wire_note_make(priority, text);
 	const struct engine *engine = context;
-	struct wire_note note = {
-		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
-		.priority = (uint32_t)priority,
-	};
 
-	(void)snprintf(note.text, sizeof(note.text), "%s", text);
 	(void)chan_send(engine->channel, &note.header, -1);
 }
 
@@ -235,13 +231,10 @@ static const struct chan_rule channel_rules[] = {
 
 static void engine_report(const struct engine *engine, enum wire_type type, const char *text)
 {
-	struct wire_result result = {
-		.header = WIRE_INIT(type, struct wire_result),
-		.signatures = engine->info.signatures,
-		.test_only = engine->info.test_only,
-	};
+	struct wire_result result = wire_result_make(type, text);
 
-	(void)snprintf(result.text, sizeof(result.text), "%s", text);
+	result.signatures = engine->info.signatures;
+	result.test_only = engine->info.test_only;
 	(void)chan_send(engine->channel, &result.header, -1);
 }
 

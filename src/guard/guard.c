@@ -37,10 +37,8 @@ struct guard {
 
 static void guard_tell(struct guard *guard, enum wire_type type, const char *text)
 {
-	struct wire_result result = {.header = WIRE_INIT(type, struct wire_result)};
+	const struct wire_result result = wire_result_make(type, text);
 
-	if (text)
-		(void)snprintf(result.text, sizeof(result.text), "%s", text);
 	(void)chan_send(guard->channel, &result.header, -1);
 }
 
@@ -77,7 +75,7 @@ static int guard_try_start(struct guard *guard)
 	}
 	guard->started = true;
 	guard_log_missing(guard);
-	guard_tell(guard, WIRE_READY, NULL);
+	guard_tell(guard, WIRE_READY, "");
 	return 0;
 }
 
@@ -119,7 +117,7 @@ static int guard_take_conf(void *context, struct chan_message *message)
 	gate_set_conf(&guard->gate, conf);
 	conf_free(old);
 	if (guard->started)
-		guard_tell(guard, WIRE_READY, NULL);
+		guard_tell(guard, WIRE_READY, "");
 	return 0;
 }
 

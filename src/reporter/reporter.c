@@ -82,9 +82,8 @@ static int reporter_take_found(void *context, struct chan_message *message)
 
 static void reporter_answer(struct reporter *reporter, enum wire_type type, const char *text)
 {
-	struct wire_result result = {.header = WIRE_INIT(type, struct wire_result)};
+	const struct wire_result result = wire_result_make(type, text);
 
-	(void)snprintf(result.text, sizeof(result.text), "%s", text);
 	(void)chan_send(reporter->channel, &result.header, -1);
 }
 

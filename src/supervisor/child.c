@@ -141,15 +141,13 @@ pid_t child_start(const struct child_setup *setup, enum child_role role, int *re
 static void loader_report(void *context, int priority, unsigned line, const char *text)
 {
 	const struct child_setup *setup = context;
-	struct wire_note note = {
-		.header = WIRE_INIT(WIRE_NOTE, struct wire_note),
-		.priority = (uint32_t)priority,
-	};
-	int n = line ? snprintf(note.text, sizeof(note.text), "%s:%u: ", setup->config_path, line)
-		     : snprintf(note.text, sizeof(note.text), "%s: ", setup->config_path);
+	char where[32] = "", full[WIRE_TEXT_MAX];
+	struct wire_note note;
 
-	if (n >= 0 && (size_t)n < sizeof(note.text))
-		(void)snprintf(note.text + n, sizeof(note.text) - (size_t)n, "%s", text);
+	if (line)
+		(void)snprintf(where, sizeof(where), ":%u", line);
+	(void)snprintf(full, sizeof(full), "%s%s: %s", setup->config_path, where, text);
+	note = wire_note_make(priority, full);
 	(void)chan_send(ROLE_CHANNEL_FD, &note.header, -1);
 }
 
