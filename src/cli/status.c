@@ -37,7 +37,7 @@ static const char *const mode_names[] = {
 	[CONTROL_MODE_OFF] = "off",
 };
 
-/* --- asking ---------------------------------------------------------------------------------- */
+/* --- asking --- */
 
 static int status_ask_includes(int fd, struct status *status)
 {
@@ -75,7 +75,7 @@ static int status_ask(const char *run_dir, struct status *status)
 	return r;
 }
 
-/* --- judging --------------------------------------------------------------------------------- */
+/* --- judging --- */
 
 static void __attribute__((format(printf, 3, 4)))
 status_warn(struct status *status, int severity, const char *format, ...)
@@ -148,7 +148,7 @@ static void status_judge(struct status *status)
 			    reply->counters.alerts_dropped);
 }
 
-/* --- for people ------------------------------------------------------------------------------ */
+/* --- for people --- */
 
 static const char *format_time(int64_t seconds, char *buffer, size_t size)
 {
@@ -260,7 +260,7 @@ static void status_print(const struct status *status)
 			     cli_style(CLI_PLAIN), status->warnings[i].text);
 }
 
-/* --- for programs ---------------------------------------------------------------------------- */
+/* --- for programs --- */
 
 static json_t *json_includes(const struct status *status)
 {

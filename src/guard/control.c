@@ -62,7 +62,7 @@ static int client_send_status(void *context, struct chan_message *message)
 		.engine_down = from->gate->engine_down && !pool_alive(from->gate->pool),
 	};
 
-	reply.counters.alerts_dropped = outbox_dropped(from->gate->reporter);
+	reply.counters.alerts_dropped = outbox_dropped(from->gate->alert.reporter);
 	return chan_send(client->fd, &reply.header, -1);
 }
 

@@ -2,7 +2,6 @@
 #include "gate.h"
 
 #include "../common/clock.h"
-#include "../common/line.h"
 #include "../common/log.h"
 #include "../common/policy.h"
 #include "opener.h"
@@ -32,11 +31,7 @@
 /* Between two signs of life when many openers are answered at once. */
 #define ANSWERS_BETWEEN_PROGRESS 32
 
-/* Lines about files that could not be scanned: at most one in this time, the others are counted. */
-#define COMPLAINT_INTERVAL_US CLOCK_US_PER_SEC
-
-/* --- an open arrives
- * --------------------------------------------------------------------------- */
+/* --- an open arrives --- */
 
 static bool gate_is_own(const struct gate *gate, int32_t pid)
 {
@@ -215,7 +210,7 @@ static void gate_on_read_error(struct gate *gate, int error)
 	gate->counters.read_errors++;
 	if (now < gate->read_error_quiet_until_us)
 		return;
-	gate->read_error_quiet_until_us = now + COMPLAINT_INTERVAL_US;
+	gate->read_error_quiet_until_us = now + ALERT_INTERVAL_US;
 	log_error("an open was refused by the kernel, which could not open the file for us: %s",
 		  strerror(-error));
 	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
@@ -252,8 +247,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	return 0;
 }
 
-/* --- the way to a worker
- * ----------------------------------------------------------------------- */
+/* --- the way to a worker --- */
 
 /* Gives waiting requests to idle workers. */
 static void gate_dispatch(struct gate *gate)
@@ -277,8 +271,7 @@ static void gate_on_idle(void *context)
 	gate_dispatch(context);
 }
 
-/* --- the verdict
- * ------------------------------------------------------------------------------- */
+/* --- the verdict --- */
 
 static bool gate_allows(const struct gate *gate, enum verdict verdict)
 {
@@ -321,51 +314,6 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 	group_let_writers_in(request->fd);
 }
 
-static void gate_report_found(struct gate *gate, const struct request *request,
-			      enum wire_answer answer, const char *signature)
-{
-	struct wire_found found = {
-		.header = WIRE_INIT(WIRE_FOUND, struct wire_found),
-		.time_us = (int64_t)clock_wall_us(),
-		.pid = request->origin.pid,
-		.uid = request->origin.uid,
-		.answer = answer,
-		.openers = request->n_openers,
-	};
-
-	(void)snprintf(found.signature, sizeof(found.signature), "%s", signature);
-	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
-	(void)watch_path(&gate->watch, request->fd, found.path, sizeof(found.path));
-	outbox_push(gate->reporter, &found.header);
-}
-
-/* Says that a file was answered without a verdict, at most once a second. */
-static void gate_complain(struct gate *gate, const struct request *request, const char *reason,
-			  bool allow)
-{
-	char path[PATH_MAX], escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
-	uint64_t now = clock_monotonic_us();
-
-	if (now < gate->quiet_until_us) {
-		gate->n_quiet++;
-		return;
-	}
-
-	(void)watch_path(&gate->watch, request->fd, path, sizeof(path));
-	line_escape(escaped, sizeof(escaped), path);
-	line_escape(why, sizeof(why), reason);
-	if (gate->n_quiet)
-		log_warning(
-			"%s: not verified (%s), %s; %llu more such opens since the last such line",
-			escaped, why, allow ? "allowed" : "denied",
-			(unsigned long long)gate->n_quiet);
-	else
-		log_warning("%s: not verified (%s), %s", escaped, why,
-			    allow ? "allowed" : "denied");
-	gate->n_quiet = 0;
-	gate->quiet_until_us = now + COMPLAINT_INTERVAL_US;
-}
-
 /* Ends a request: everyone who waits gets the answer, then the rest is done. */
 static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
 			const char *reason, bool may_remember)
@@ -382,13 +330,13 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 		if (may_remember)
 			gate_remember_clean(gate, request);
 	} else if (verdict == VERDICT_INFECTED) {
-		gate_report_found(gate, request,
-				  gate->conf->mode != CONTROL_MODE_BLOCK ? WIRE_ANSWER_NOTIFIED
-				  : late				 ? WIRE_ANSWER_LATE
-									 : WIRE_ANSWER_BLOCKED,
-				  reason);
+		alert_found(&gate->alert, request,
+			    gate->conf->mode != CONTROL_MODE_BLOCK ? WIRE_ANSWER_NOTIFIED
+			    : late				   ? WIRE_ANSWER_LATE
+								   : WIRE_ANSWER_BLOCKED,
+			    reason);
 	} else {
-		gate_complain(gate, request, reason, allow);
+		alert_unverified(&gate->alert, request, reason, allow);
 	}
 
 	request_free(&gate->requests, request);
@@ -423,8 +371,7 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 	gate_settle(gate, request, VERDICT_FAILED, why, false);
 }
 
-/* --- deadlines, and everything from outside
- * ---------------------------------------------------- */
+/* --- deadlines, and everything from outside --- */
 
 /*
  * At the hold deadline the opener is answered by policy. A scan under way goes on, and its verdict
@@ -443,7 +390,7 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		request->timed_out = true;
 	else
 		gate->counters.denied += n;
-	gate_complain(gate, request, "no verdict within hold-timeout", allow);
+	alert_unverified(&gate->alert, request, "no verdict within hold-timeout", allow);
 	if (request->waiting && !request->n_events)
 		request_free(&gate->requests, request);
 }
@@ -540,7 +487,6 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	*gate = (struct gate){
 		.event = event,
 		.group.fd = -1,
-		.reporter = reporter,
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
@@ -557,6 +503,7 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 		return r;
 	request_table_init(&gate->requests, &gate->events);
 	watch_init(&gate->watch, &gate->group);
+	alert_init(&gate->alert, reporter, &gate->watch);
 
 	*ret_what = "cannot make an event loop";
 	gate->pool = pool_new(event, &callbacks, gate);

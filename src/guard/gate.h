@@ -10,7 +10,7 @@
  * verdict.
  */
 #include "../common/conf.h"
-#include "../common/outbox.h"
+#include "alert.h"
 #include "event.h"
 #include "group.h"
 #include "pool.h"
@@ -27,10 +27,10 @@ struct gate {
 	sd_event *event;
 	struct group group;
 	struct watch watch; /* what of the group is marked */
+	struct alert alert; /* what the reporter is told */
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;
-	struct outbox *reporter; /* the guard's; not owned */
 	const struct gate_callbacks *owner;
 	void *owner_context;
 	const struct conf *conf;  /* the guard's; not owned */
@@ -40,7 +40,6 @@ struct gate {
 	bool engine_down;    /* the supervisor cannot start an engine */
 	struct control_counters counters;
 	uint64_t read_error_quiet_until_us;
-	uint64_t quiet_until_us, n_quiet; /* see gate_complain() */
 };
 
 /* gate_init() makes the group and watches nothing yet. Returns 0, or a negative errno with what

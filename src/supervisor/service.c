@@ -50,8 +50,7 @@ void service_send_history(struct service *service)
 	service_send(service->current[CHILD_GUARD], &service->history.header);
 }
 
-/* --- introducing
- * --------------------------------------------------------------------------------- */
+/* --- introducing --- */
 
 /* Gives each of two children one end of a new socket. */
 static void service_connect(struct child *a, enum wire_peer_role role_of_a, struct child *b,
@@ -96,8 +95,7 @@ static void service_equip_guard(struct service *service)
 	service_introduce(service, CHILD_ENGINE);
 }
 
-/* --- starting
- * ------------------------------------------------------------------------------------ */
+/* --- starting --- */
 
 struct child *service_spawn(struct service *service, enum child_role role, int snapshot)
 {
@@ -179,8 +177,7 @@ static unsigned service_restart_delay(struct restart *restart, const struct chil
 	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
 }
 
-/* --- burying
- * ------------------------------------------------------------------------------------- */
+/* --- burying --- */
 
 static void child_free(struct child *child)
 {

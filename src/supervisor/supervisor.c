@@ -31,8 +31,7 @@
 /* Lines for a reporter that is slow or being restarted. */
 #define OUTBOX_MAX 256
 
-/* --- what the children say
- * ----------------------------------------------------------------------- */
+/* --- what the children say --- */
 
 static void supervisor_log(void *context, int priority, const char *text)
 {
@@ -206,8 +205,7 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
 	return 0;
 }
 
-/* --- signals and time
- * ---------------------------------------------------------------------------- */
+/* --- signals and time --- */
 
 /* What the child said last is read before it is buried. */
 static void supervisor_drain(struct child *child)
@@ -275,8 +273,7 @@ static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void 
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* --- the process
- * --------------------------------------------------------------------------------- */
+/* --- the process --- */
 
 static int supervisor_init(struct service *service)
 {

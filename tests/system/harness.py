@@ -323,7 +323,6 @@ class Volume:
 
     def __init__(self, kind, path, image, keeper):
         self.path, self.image, self.keeper = path, image, keeper
-        self.is_closed = False
         path.mkdir(exist_ok=True)
         keeper.tell("mount", path)
         if kind == "tmpfs":
@@ -352,9 +351,6 @@ class Volume:
         return str(self.path) not in mount_points() and not loop
 
     def close(self):
-        if self.is_closed:
-            return
-        self.is_closed = True
         if str(self.path) in mount_points():
             run("umount", self.path)
         wait_until(self.is_gone, f"{self.path} and its loop device are gone")

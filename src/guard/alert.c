@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "alert.h"
+
+#include "../common/line.h"
+#include "../common/log.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+void alert_init(struct alert *alert, struct outbox *reporter, const struct watch *watch)
+{
+	*alert = (struct alert){.reporter = reporter, .watch = watch};
+}
+
+void alert_found(struct alert *alert, const struct request *request, enum wire_answer answer,
+		 const char *signature)
+{
+	struct wire_found found = {
+		.header = WIRE_INIT(WIRE_FOUND, struct wire_found),
+		.time_us = (int64_t)clock_wall_us(),
+		.pid = request->origin.pid,
+		.uid = request->origin.uid,
+		.answer = answer,
+		.openers = request->n_openers,
+	};
+
+	(void)snprintf(found.signature, sizeof(found.signature), "%s", signature);
+	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
+	(void)watch_path(alert->watch, request->fd, found.path, sizeof(found.path));
+	outbox_push(alert->reporter, &found.header);
+}
+
+void alert_unverified(struct alert *alert, const struct request *request, const char *reason,
+		      bool allow)
+{
+	char path[PATH_MAX], escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
+	uint64_t now = clock_monotonic_us();
+
+	if (now < alert->quiet_until_us) {
+		alert->n_quiet++;
+		return;
+	}
+
+	(void)watch_path(alert->watch, request->fd, path, sizeof(path));
+	line_escape(escaped, sizeof(escaped), path);
+	line_escape(why, sizeof(why), reason);
+	if (alert->n_quiet)
+		log_warning(
+			"%s: not verified (%s), %s; %llu more such opens since the last such line",
+			escaped, why, allow ? "allowed" : "denied",
+			(unsigned long long)alert->n_quiet);
+	else
+		log_warning("%s: not verified (%s), %s", escaped, why,
+			    allow ? "allowed" : "denied");
+	alert->n_quiet = 0;
+	alert->quiet_until_us = now + ALERT_INTERVAL_US;
+}
