@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 
@@ -13,9 +14,11 @@ from harness import CLEAN, EICAR, NOBODY, PATIENCE, program
 def holdfast(service, *words, user="root"):
     """Runs a verb with the configuration of a service."""
     account = pwd.getpwnam(user)
+    # A copy that everyone can reach, wherever it was built.
+    binary = shutil.copy(program("holdfast"), service.directory / "holdfast")
     identity = {} if user == "root" else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     return subprocess.run(
-        [program("holdfast"), "--config", service.config, *map(str, words)],
+        [binary, "--config", service.config, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -87,7 +87,8 @@ class Namespace:
 
     def command(self):
         """What to put before a command so that it runs in here."""
-        return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "--"]
+        # Its root too: the whole test may run in a chroot, and a namespace is entered at its own root.
+        return ["nsenter", f"--target={self.holder.pid}", "--mount", "--root", "--wd=/", "--"]
 
     def run(self, *argv):
         return run(*self.command(), *argv)
