@@ -31,8 +31,7 @@ const char *child_name(enum child_role role)
 /*
  * Gives the engine a network of its own, without a way out, and a filesystem in memory for what its
  * workers unpack: no path of the machine can be filled up by an archive, and no mark can be on it.
- * Changes of other mounts still arrive here, so that this namespace keeps nothing from being
- * unmounted.
+ * Where mounts are shared, as systemd makes them, what is unmounted outside goes here too.
  */
 static int child_isolate_engine(const struct child_setup *setup)
 {

@@ -576,8 +576,13 @@ class Service:
     # Its processes.
 
     def processes(self):
-        processes = (read_process(pid) for pid in tagged({self.token}))
-        return [process for process in processes if process]
+        processes = [process for process in map(read_process, tagged({self.token})) if process]
+        engines = {process.pid for process in processes if process.role == "holdfast-engine"}
+        # A worker that was forked just now has not got its name yet.
+        return [
+            process._replace(role="holdfast-worker") if process.parent in engines else process
+            for process in processes
+        ]
 
     def pids(self, role):
         """holdfastd, guard, engine, report or worker."""

@@ -58,7 +58,10 @@ Audit=no
 """
 
 needs_rsyslogd = pytest.mark.skipif(not shutil.which("rsyslogd"), reason="no rsyslogd: install rsyslog")
-needs_journald = pytest.mark.skipif(not JOURNALD.exists(), reason=f"no {JOURNALD}: install systemd")
+needs_journald = pytest.mark.skipif(
+    not JOURNALD.exists() or not os.path.ismount("/sys/fs/cgroup"),
+    reason=f"no {JOURNALD} (install systemd), or no control groups mounted, without which it does not start",
+)
 
 LOG_CRIT, LOG_DAEMON, LOG_LOCAL3 = 2, 3, 19
 
