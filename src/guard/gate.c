@@ -17,9 +17,9 @@
 /* A request is given to a worker so often before its file counts as one that cannot be scanned. */
 #define ATTEMPTS_MAX 2
 
-/* A file that changes under its scan is scanned again so often; then the last verdict counts,
- * once. */
-#define RESCANS_MAX 3
+/* A file that changes under its scan is scanned again at once so often; then it queues behind
+ * others. */
+#define RESCANS_AT_ONCE 3
 
 /* Descriptors for sockets, control clients and what is open for a moment. */
 #define OTHER_DESCRIPTORS 1024
@@ -343,19 +343,46 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 	gate_read_on(gate);
 }
 
+static bool gate_has_writer(const struct request *request)
+{
+	if (!group_lock_out_writers(request->fd))
+		return true;
+	group_let_writers_in(request->fd);
+	return false;
+}
+
+/*
+ * Whether a verdict on bytes that are no longer the file's still lets the openers through. While
+ * somebody writes, any verdict is outrun the moment it is given, and openers of a busy log must not
+ * wait for ever: after a few attempts the last one counts, this once. Without a writer the next
+ * scan will hold.
+ */
+static bool gate_must_scan_again(const struct request *request)
+{
+	if (request->rescans < RESCANS_AT_ONCE)
+		return true;
+	return request->n_events && !gate_has_writer(request);
+}
+
+static void gate_scan_again(struct gate *gate, struct request *request)
+{
+	gate->counters.rescans++;
+	if (request->rescans++ < RESCANS_AT_ONCE)
+		request_put_back(&gate->requests, request);
+	else
+		request_requeue(&gate->requests, request);
+}
+
 static void gate_on_verdict(void *context, struct request *request, enum verdict verdict,
 			    const char *reason)
 {
 	struct gate *gate = context;
 	bool holds = verdict == VERDICT_INFECTED || gate_still_holds(request);
 
-	if (!holds && request->rescans < RESCANS_MAX) {
-		request->rescans++;
-		gate->counters.rescans++;
-		request_put_back(&gate->requests, request);
-		return;
-	}
-	gate_settle(gate, request, verdict, reason, holds);
+	if (!holds && gate_must_scan_again(request))
+		gate_scan_again(gate, request);
+	else
+		gate_settle(gate, request, verdict, reason, holds);
 }
 
 static void gate_on_lost(void *context, struct request *request, const char *why)

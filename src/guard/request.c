@@ -91,6 +91,14 @@ void request_put_back(struct request_table *table, struct request *request)
 	request->waiting = true;
 }
 
+void request_requeue(struct request_table *table, struct request *request)
+{
+	assert(!request->waiting);
+
+	DL_APPEND(table->queue, request);
+	request->waiting = true;
+}
+
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
 			uint64_t arrived_by_us, unsigned max)
 {

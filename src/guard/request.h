@@ -75,6 +75,9 @@ struct request *request_take(struct request_table *table);
 /* request_put_back() queues a request again, ahead of the others: it has waited already. */
 void request_put_back(struct request_table *table, struct request *request);
 
+/* request_requeue() queues a request again, behind the others. */
+void request_requeue(struct request_table *table, struct request *request);
+
 /*
  * request_answer() answers the opens that arrived at arrived_by_us (monotonic) or before,
  * UINT64_MAX: all of them; but no more than max, oldest first. Returns how many.
