@@ -90,9 +90,9 @@ def act_overtake(paths, clean, infected, seconds):
 
     def read_when_told():
         leaked = 0
-        while turn[0] != done and os.getppid() == writer:
-            if turn[0]:
-                leaked += read_whole(paths[turn[0] - 1])[1] == infected
+        while (number := turn[0]) != done and os.getppid() == writer:
+            if number:
+                leaked += read_whole(paths[number - 1])[1] == infected
                 turn[0] = 0
             os.sched_yield()
         os._exit(min(leaked, 255))
