@@ -418,6 +418,45 @@ static void a_file_that_changed_is_scanned_again(void **state)
 	assert_int_equal(fixture->gate.counters.rescans, 1);
 }
 
+/* However often: as long as it is not being written, some scan will be of what it is. */
+static void no_verdict_on_other_bytes_lets_anybody_through(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd;
+
+	start_engine(fixture);
+	fd = open_file(fixture, "other");
+	for (size_t size = 1; size <= 10; size++) {
+		scratch_write("other", "0123456789", size);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+		assert_held(fd);
+	}
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_answered(fd, true);
+}
+
+/* A writer outruns any verdict: openers of a busy file do not wait for it to pause. */
+static void a_file_that_is_being_written_is_let_through_after_some_scans(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd, writer;
+
+	start_engine(fixture);
+	fd = open_file(fixture, "other");
+	writer = open("other", O_WRONLY | O_CLOEXEC);
+	assert_true(writer >= 0);
+	for (size_t size = 1; size <= 3; size++) {
+		assert_int_equal(pwrite(writer, "0123456789", size, 100 * (off_t)size), size);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+		assert_held(fd);
+	}
+	assert_int_equal(pwrite(writer, "0", 1, 1000), 1);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_answered(fd, true);
+	assert_int_equal(fixture->gate.counters.marks, 0);
+	close(writer);
+}
+
 /* What was found was in it, whatever is in it now. */
 static void an_infected_file_that_changed_is_denied_at_once(void **state)
 {
@@ -543,6 +582,8 @@ int main(void)
 		TEST(an_infected_file_is_reported_once),
 		TEST(in_mode_notify_it_is_reported_and_not_blocked),
 		TEST(a_file_that_changed_is_scanned_again),
+		TEST(no_verdict_on_other_bytes_lets_anybody_through),
+		TEST(a_file_that_is_being_written_is_let_through_after_some_scans),
 		TEST(an_infected_file_that_changed_is_denied_at_once),
 		TEST(a_lost_worker_is_tried_once_more),
 		TEST(without_an_engine_the_configured_answer_is_given),
