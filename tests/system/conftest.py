@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from harness import BUILD, FILESYSTEMS, USER, KeeperProcess, Place, program
+from harness import BUILD, CLEAN, EICAR, FILESYSTEMS, USER, KeeperProcess, Place, program
 
 DEADLINE = 90
 
@@ -54,6 +54,16 @@ def place(keeper, deadline):
 def volume(place, request):
     """A filesystem of its own: tmpfs, or what the test asks for by every_filesystem."""
     return place.volume(getattr(request, "param", "tmpfs"))
+
+
+@pytest.fixture
+def infected(volume):
+    return volume.write("home/eicar", EICAR)
+
+
+@pytest.fixture
+def clean(volume):
+    return volume.write("home/clean", CLEAN)
 
 
 def pytest_generate_tests(metafunc):

@@ -407,6 +407,16 @@ class Place:
         assert not problems, "\n\n".join(problems)
 
 
+def open_held(place, path, user=NOBODY):
+    return place.keep(start_open(user, path)).wait_held()
+
+
+def expect_protection(infected, clean):
+    """As a condition that comes true: what is being restarted may need its time."""
+    wait_until(lambda: open_as(NOBODY, infected).error == "EPERM", "malware is refused")
+    assert open_as(NOBODY, clean).content == CLEAN
+
+
 # --- the service -----------------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,10 @@ from harness import (
     create,
     encode_path,
     execute_as,
+    expect_protection,
     finish_steps,
     open_as,
+    open_held,
     program,
     read_process,
     run,
@@ -31,26 +33,6 @@ from harness import (
 ANSWERS = {"allow": (None, EICAR), "deny": ("EPERM", b"")}
 BOTH_ANSWERS = pytest.mark.parametrize("policy, answer", ANSWERS.items(), ids=ANSWERS.keys())
 BOTH_POLICIES = pytest.mark.parametrize("policy, error", [("allow", None), ("deny", "EPERM")], ids=ANSWERS.keys())
-
-
-@pytest.fixture
-def infected(volume):
-    return volume.write("home/eicar", EICAR)
-
-
-@pytest.fixture
-def clean(volume):
-    return volume.write("home/clean", CLEAN)
-
-
-def open_held(place, path, user=NOBODY):
-    return place.keep(start_open(user, path)).wait_held()
-
-
-def expect_protection(infected, clean):
-    """As a condition that comes true: what is being restarted may need its time."""
-    wait_until(lambda: open_as(NOBODY, infected).error == "EPERM", "malware is refused")
-    assert open_as(NOBODY, clean).content == CLEAN
 
 
 def wait_gone(pid):

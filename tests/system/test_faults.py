@@ -12,11 +12,12 @@ from harness import (
     EICAR,
     NOBODY,
     PATIENCE,
+    expect_protection,
     open_as,
+    open_held,
     program,
     read_process,
     send_signal,
-    start_open,
     take_steps,
     wait_until,
     writing,
@@ -29,28 +30,8 @@ ANSWERS = {"allow": (None, EICAR), "deny": ("EPERM", b"")}
 BOTH_ANSWERS = pytest.mark.parametrize("policy, answer", ANSWERS.items(), ids=ANSWERS.keys())
 
 
-@pytest.fixture
-def infected(volume):
-    return volume.write("home/eicar", EICAR)
-
-
-@pytest.fixture
-def clean(volume):
-    return volume.write("home/clean", CLEAN)
-
-
 def start(place, volume, **options):
     return place.start(include=volume / "home", environment=PLAIN_SIGNALS, **options)
-
-
-def open_held(place, path, user=NOBODY):
-    return place.keep(start_open(user, path)).wait_held()
-
-
-def expect_protection(infected, clean):
-    """As a condition that comes true: what is being restarted may need its time."""
-    wait_until(lambda: open_as(NOBODY, infected).error == "EPERM", "malware is refused again")
-    assert open_as(NOBODY, clean).content == CLEAN
 
 
 def crash(pid):
