@@ -3,7 +3,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 /*
  * Decodes one character of well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing

@@ -207,15 +207,15 @@ static void gate_on_read_error(struct gate *gate, int error)
 {
 	uint64_t now = clock_monotonic_us();
 
+	/* It is not the group it was: a new guard gets another. */
+	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
+		(void)sd_event_exit(gate->event, 1);
 	gate->counters.read_errors++;
 	if (now < gate->read_error_quiet_until_us)
 		return;
 	gate->read_error_quiet_until_us = now + ALERT_INTERVAL_US;
 	log_error("an open was refused by the kernel, which could not open the file for us: %s",
 		  strerror(-error));
-	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
-		(void)sd_event_exit(gate->event,
-				    1); /* not the group it was: a new guard gets one */
 }
 
 static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)

@@ -5,7 +5,6 @@
 #include "../common/clock.h"
 #include "../common/log.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,7 +10,6 @@
 #include "notify.h"
 #include "supervisor.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
