@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "match.h"
 
+#include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,6 +118,16 @@ bool match_path(const char *rule, const char *path)
 		}
 	}
 	return true;
+}
+
+bool match_child(const char *rule, const char *directory)
+{
+	char child[2 * PATH_MAX];
+
+	/* If the rule means any name there, then one that reads like its own last component. */
+	return snprintf(child, sizeof(child), "%s/%s", directory, strrchr(rule, '/') + 1) >=
+		       (int)sizeof(child) ||
+	       match_path(rule, child);
 }
 
 unsigned match_literal_length(const char *rule)

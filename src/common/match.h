@@ -24,6 +24,10 @@ char *match_normalize(const char *rule, const char **ret_problem);
 /* match_path() says whether a normalized rule means path (absolute, no repeated slashes). */
 bool match_path(const char *rule, const char *path);
 
+/* match_child() says whether a normalized rule means some file directly in a directory, by whatever
+ * name. */
+bool match_child(const char *rule, const char *directory);
+
 /*
  * match_literal_length() returns the length of the longest leading part of a normalized rule, in
  * whole components, that holds no *: the directory everything that the rule means is at or below.

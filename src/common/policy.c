@@ -23,6 +23,19 @@ struct policy_decision policy_path(const struct conf *conf, const char *path)
 	return (struct policy_decision){POLICY_IN_SCOPE, include};
 }
 
+struct policy_decision policy_directory(const struct conf *conf, const char *path)
+{
+	struct policy_decision decision = policy_path(conf, path);
+
+	/* What is excluded or included is so with all that is in it. */
+	for (size_t i = 0; decision.scope == POLICY_NOT_INCLUDED && i < conf->include.n_entries;
+	     i++)
+		if (match_child(conf->include.entries[i].text, path))
+			decision = (struct policy_decision){POLICY_IN_SCOPE,
+							    &conf->include.entries[i]};
+	return decision;
+}
+
 const struct conf_entry *policy_user(const struct conf *conf, uid_t uid)
 {
 	for (size_t i = 0; i < conf->exclude_user.n_entries; i++)

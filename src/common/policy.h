@@ -20,6 +20,12 @@ struct policy_decision {
 /* policy_path() decides by the path of the file: absolute, symbolic links resolved. */
 struct policy_decision policy_path(const struct conf *conf, const char *path);
 
+/*
+ * policy_directory() decides by the path of a directory for whatever files are directly in it:
+ * POLICY_IN_SCOPE as soon as one of them could be.
+ */
+struct policy_decision policy_directory(const struct conf *conf, const char *path);
+
 /* policy_user() returns the exclude-user entry for this effective uid, NULL: not excluded. */
 const struct conf_entry *policy_user(const struct conf *conf, uid_t uid);
 
