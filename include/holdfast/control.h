@@ -44,23 +44,34 @@ struct control_status_reply {
 	uint32_t full;	      /* 1: no more opens are read until some are answered */
 	uint32_t held;	      /* opens waiting for an answer now */
 	uint32_t engine_down; /* 1: no engine can be started */
+	uint32_t places;      /* mounts that an include path leads to, or that are below one */
+	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 264, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 272, "wire format");
 
-struct control_include_request {
+/* INCLUDE: an include path; PLACE: a mount that an include path leads to, or that is below one. */
+struct control_index_request {
 	struct wire_header header;
 	uint32_t index;
 	uint32_t unused;
 };
-_Static_assert(sizeof(struct control_include_request) == 16, "wire format");
+_Static_assert(sizeof(struct control_index_request) == 16, "wire format");
 
-struct control_include_reply {
+enum control_watch_state {
+	CONTROL_WATCHED,
+	CONTROL_NOT_WATCHED, /* error says why */
+	CONTROL_LEFT_ALONE   /* not watched as configured; error says why */
+};
+
+/* The reply to both. */
+struct control_watch_reply {
 	struct wire_header header;
 	uint32_t index;
-	uint32_t watched;	  /* 0: the mark could not be set; error says why */
-	char mark[32];		  /* the kind of mark: "filesystem" */
+	uint32_t state;		  /* enum control_watch_state */
+	char mark[32];		  /* the kind of mark: "filesystem", "mount", "layers" */
 	char filesystem[32];	  /* its type: "ext4" */
-	char path[WIRE_PATH_MAX]; /* as configured, symbolic links resolved */
+	char path[WIRE_PATH_MAX]; /* INCLUDE: as configured, symbolic links resolved; PLACE: the
+				     mount point, empty when it has gone meanwhile */
 	char error[WIRE_SIGNATURE_MAX];
 };
-_Static_assert(sizeof(struct control_include_reply) == 4432, "wire format");
+_Static_assert(sizeof(struct control_watch_reply) == 4432, "wire format");

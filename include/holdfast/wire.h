@@ -53,6 +53,8 @@ enum wire_type {
 	WIRE_CONTROL_STATUS_REPLY,
 	WIRE_CONTROL_INCLUDE,
 	WIRE_CONTROL_INCLUDE_REPLY,
+	WIRE_CONTROL_PLACE,
+	WIRE_CONTROL_PLACE_REPLY,
 	WIRE_TYPE_COUNT
 };
 
@@ -118,11 +120,12 @@ struct wire_note {
 };
 _Static_assert(sizeof(struct wire_note) == 1040, "wire format");
 
-/* What the opener of an infected file was told. */
+/* What the openers of an infected file were told. */
 enum wire_answer {
 	WIRE_ANSWER_BLOCKED,
 	WIRE_ANSWER_NOTIFIED, /* mode = notify: let through */
-	WIRE_ANSWER_LATE, /* the verdict came after the hold deadline had let the opener through */
+	WIRE_ANSWER_LATE,  /* the verdict came after the hold deadline had let the opener through */
+	WIRE_ANSWER_MOVED, /* nobody was held: it was moved into scope, and scanned for that */
 	WIRE_ANSWER_COUNT
 };
 

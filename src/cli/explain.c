@@ -2,16 +2,16 @@
 /* holdfast explain PATH...: which rule decides over a path. The guard asks the same functions. */
 #include "cli.h"
 
+#include "../common/filesystem.h"
 #include "../common/line.h"
 #include "../common/match.h"
+#include "../common/mounts.h"
 #include "../common/policy.h"
 
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 /* What a decision is called, for programs and for people. */
@@ -50,34 +50,24 @@ static char *explain_resolve(const char *path)
 	return real;
 }
 
-/*
- * Whether a file in scope is on a filesystem that carries a mark: one that an include path is on.
- * What is mounted below an include path is another one. On btrfs the devices of subvolumes differ,
- * and mean nothing.
- */
-static bool explain_is_watched(const struct conf *conf, const char *path)
+/* Why a file in scope is on a filesystem that is left alone; NULL: it is not. */
+static const char *explain_problem(const struct conf *conf, const char *path)
 {
-	struct stat file, include;
-	struct statfs filesystem;
+	FILE *stream = fopen("/proc/self/mountinfo", "re");
+	struct mounts mounts = {0};
+	const struct mount *mount;
+	const char *problem = NULL;
 
-	if (stat(path, &file) < 0 || statfs(path, &filesystem) < 0 ||
-	    filesystem.f_type == BTRFS_SUPER_MAGIC)
-		return true;
-	for (size_t i = 0; i < conf->include.n_entries; i++) {
-		const char *rule = conf->include.entries[i].text;
-		char *literal = strndup(rule, match_literal_length(rule));
-		bool same =
-			literal && stat(literal, &include) == 0 && include.st_dev == file.st_dev;
-
-		free(literal);
-		if (same)
-			return true;
-	}
-	return false;
+	if (stream && mounts_read(&mounts, stream) == 0 && (mount = mounts_of_path(&mounts, path)))
+		problem = filesystem_problem(mount->type, conf->remote_filesystems);
+	mounts_free(&mounts);
+	if (stream)
+		(void)fclose(stream);
+	return problem;
 }
 
 static void explain_print(const struct cli *cli, const char *path, struct policy_decision decision,
-			  bool watched)
+			  const char *problem)
 {
 	const char *key = decision.scope == POLICY_EXCLUDED ? "exclude" : "include";
 	char escaped[LINE_ESCAPED_MAX(PATH_MAX)];
@@ -89,16 +79,14 @@ static void explain_print(const struct cli *cli, const char *path, struct policy
 		(void)printf(" %s = %s (%s:%u)", key,
 			     line_escape(escaped, sizeof(escaped), decision.rule->text),
 			     cli->config, decision.rule->line);
-	if (!watched)
-		(void)printf("\n  %sNOT PROTECTED%s all the same: it is on a filesystem mounted "
-			     "below that "
-			     "path; include the mount point too",
-			     cli_style(CLI_BAD), cli_style(CLI_PLAIN));
+	if (problem)
+		(void)printf("\n  %sNOT PROTECTED%s all the same: it is on %s", cli_style(CLI_BAD),
+			     cli_style(CLI_PLAIN), problem);
 	(void)putchar('\n');
 }
 
 static json_t *explain_json(const struct cli *cli, const char *path,
-			    struct policy_decision decision, bool watched)
+			    struct policy_decision decision, const char *problem)
 {
 	json_t *answer = json_object();
 	char escaped[LINE_ESCAPED_MAX(PATH_MAX)];
@@ -106,7 +94,8 @@ static json_t *explain_json(const struct cli *cli, const char *path,
 	(void)json_object_set_new(answer, "path",
 				  json_string(line_escape(escaped, sizeof(escaped), path)));
 	(void)json_object_set_new(answer, "scope", json_string(scopes[decision.scope].name));
-	(void)json_object_set_new(answer, "watched", json_boolean(watched));
+	(void)json_object_set_new(answer, "watched",
+				  json_boolean(decision.scope == POLICY_IN_SCOPE && !problem));
 	if (decision.rule) {
 		(void)json_object_set_new(
 			answer, "rule",
@@ -121,12 +110,13 @@ static void explain_one(const struct cli *cli, const struct conf *conf, const ch
 			json_t *answers)
 {
 	struct policy_decision decision = policy_path(conf, path);
-	bool watched = decision.scope == POLICY_IN_SCOPE && explain_is_watched(conf, path);
+	const char *problem =
+		decision.scope == POLICY_IN_SCOPE ? explain_problem(conf, path) : NULL;
 
 	if (answers)
-		(void)json_array_append_new(answers, explain_json(cli, path, decision, watched));
+		(void)json_array_append_new(answers, explain_json(cli, path, decision, problem));
 	else
-		explain_print(cli, path, decision, watched || decision.scope != POLICY_IN_SCOPE);
+		explain_print(cli, path, decision, problem);
 }
 
 int verb_explain(const struct cli *cli, int argc, char **argv)

@@ -25,7 +25,8 @@ struct warning {
 
 struct status {
 	struct control_status_reply reply;
-	struct control_include_reply *includes; /* reply.includes of them */
+	struct control_watch_reply *includes; /* reply.includes of them */
+	struct control_watch_reply *places;   /* reply.places of them */
 	struct warning warnings[WARNINGS_MAX];
 	unsigned n_warnings;
 	int severity; /* of the worst warning */
@@ -39,21 +40,22 @@ static const char *const mode_names[] = {
 
 /* --- asking --- */
 
-static int status_ask_includes(int fd, struct status *status)
+/* Asks for n things of a kind; the caller frees *ret. */
+static int status_ask_watches(int fd, enum wire_type type, enum wire_type reply, uint32_t n,
+			      struct control_watch_reply **ret)
 {
 	int r = 0;
 
-	status->includes = calloc(status->reply.includes + 1, sizeof(*status->includes));
-	if (!status->includes)
+	*ret = calloc(n + 1, sizeof(**ret));
+	if (!*ret)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < status->reply.includes && r == 0; i++) {
-		const struct control_include_request request = {
-			.header = WIRE_INIT(WIRE_CONTROL_INCLUDE, struct control_include_request),
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		const struct control_index_request request = {
+			.header = WIRE_INIT(type, struct control_index_request),
 			.index = i,
 		};
 
-		r = client_ask(fd, &request.header, WIRE_CONTROL_INCLUDE_REPLY,
-			       &status->includes[i], sizeof(status->includes[i]));
+		r = client_ask(fd, &request.header, reply, &(*ret)[i], sizeof((*ret)[i]));
 	}
 	return r;
 }
@@ -70,7 +72,11 @@ static int status_ask(const char *run_dir, struct status *status)
 	r = client_ask(fd, &request.header, WIRE_CONTROL_STATUS_REPLY, &status->reply,
 		       sizeof(status->reply));
 	if (r == 0)
-		r = status_ask_includes(fd, status);
+		r = status_ask_watches(fd, WIRE_CONTROL_INCLUDE, WIRE_CONTROL_INCLUDE_REPLY,
+				       status->reply.includes, &status->includes);
+	if (r == 0)
+		r = status_ask_watches(fd, WIRE_CONTROL_PLACE, WIRE_CONTROL_PLACE_REPLY,
+				       status->reply.places, &status->places);
 	close(fd);
 	return r;
 }
@@ -103,15 +109,21 @@ static uint64_t status_unverified(const struct control_counters *counters)
 static void status_judge(struct status *status)
 {
 	const struct control_status_reply *reply = &status->reply;
-	unsigned unwatched = 0;
+	unsigned unwatched = 0, failed = 0;
 
 	for (uint32_t i = 0; i < reply->includes; i++)
-		unwatched += !status->includes[i].watched;
+		unwatched += status->includes[i].state != CONTROL_WATCHED;
+	for (uint32_t i = 0; i < reply->places; i++)
+		failed += status->places[i].state == CONTROL_NOT_WATCHED;
 	if (reply->mode == CONTROL_MODE_OFF)
 		status_warn(status, STATUS_NOT_PROTECTING, "mode = off: no open is looked at");
 	else if (unwatched)
 		status_warn(status, STATUS_NOT_PROTECTING,
-			    "%u include path(s) are not watched: the log says why", unwatched);
+			    "%u include path(s) are not watched: see above", unwatched);
+	else if (failed)
+		status_warn(status, STATUS_NOT_PROTECTING,
+			    "%u filesystem(s) below include paths are not watched: see above",
+			    failed);
 	if (reply->engine_down)
 		status_warn(status, STATUS_NOT_PROTECTING,
 			    "no engine can be started: opens are answered by on-failure; the log "
@@ -194,20 +206,26 @@ static void print_headline(const struct status *status)
 		     format_age(reply->guard_started_at, age, sizeof(age)));
 }
 
-static void print_includes(const struct status *status)
+static void print_watches(const char *title, const struct control_watch_reply *watches, uint32_t n)
 {
+	static const char *const states[] = {
+		[CONTROL_NOT_WATCHED] = "NOT WATCHED",
+		[CONTROL_LEFT_ALONE] = "left alone",
+	};
 	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
 
-	for (uint32_t i = 0; i < status->reply.includes; i++) {
-		const struct control_include_reply *include = &status->includes[i];
+	for (uint32_t i = 0; i < n; i++) {
+		const struct control_watch_reply *watch = &watches[i];
 
-		line_escape(path, sizeof(path), include->path);
-		if (include->watched)
-			(void)printf("  %-11s %-32s %s, %s mark\n", i ? "" : "watched", path,
-				     include->filesystem, include->mark);
+		line_escape(path, sizeof(path), watch->path);
+		if (watch->state == CONTROL_WATCHED)
+			(void)printf("  %-11s %-32s %s, %s mark\n", i ? "" : title, path,
+				     watch->filesystem, watch->mark);
 		else
-			(void)printf("  %-11s %-32s NOT WATCHED%s%s\n", i ? "" : "watched", path,
-				     *include->error ? ": " : "", include->error);
+			(void)printf("  %-11s %-32s %s, %s%s%s\n", i ? "" : title, path,
+				     watch->filesystem,
+				     watch->state <= CONTROL_LEFT_ALONE ? states[watch->state] : "",
+				     *watch->error ? ": " : "", watch->error);
 	}
 }
 
@@ -223,8 +241,8 @@ static void print_counters(const struct control_status_reply *reply)
 		     n->verdicts[VERDICT_CLEAN], n->verdicts[VERDICT_INFECTED],
 		     n->verdicts[VERDICT_INCOMPLETE], n->verdicts[VERDICT_FAILED], n->timeouts);
 	(void)printf("  kernel      %" PRIu64 " clean files marked, %" PRIu64
-		     " marks dropped after a write\n",
-		     n->marks, n->drops);
+		     " marks dropped after a write; %u directories out of scope passed over\n",
+		     n->marks, n->drops, reply->bypassed);
 }
 
 static void print_processes(const struct control_status_reply *reply)
@@ -251,7 +269,8 @@ static void status_print(const struct status *status)
 	const struct control_status_reply *reply = &status->reply;
 
 	print_headline(status);
-	print_includes(status);
+	print_watches("watched", status->includes, reply->includes);
+	print_watches("mounts", status->places, reply->places);
 	(void)printf("  mode        %s\n", mode_names[reply->mode]);
 	print_processes(reply);
 	print_counters(reply);
@@ -262,19 +281,20 @@ static void status_print(const struct status *status)
 
 /* --- for programs --- */
 
-static json_t *json_includes(const struct status *status)
+static json_t *json_watches(const struct control_watch_reply *watches, uint32_t n)
 {
 	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < status->reply.includes; i++) {
-		const struct control_include_reply *include = &status->includes[i];
+	for (uint32_t i = 0; i < n; i++) {
+		const struct control_watch_reply *watch = &watches[i];
 
-		line_escape(path, sizeof(path), include->path);
-		(void)json_array_append_new(
-			list, json_pack("{s:s, s:b, s:s, s:s, s:s}", "path", path, "watched",
-					(int)include->watched, "filesystem", include->filesystem,
-					"mark", include->mark, "error", include->error));
+		line_escape(path, sizeof(path), watch->path);
+		(void)json_array_append_new(list, json_pack("{s:s, s:b, s:s, s:s, s:s}", "path",
+							    path, "watched",
+							    (int)(watch->state == CONTROL_WATCHED),
+							    "filesystem", watch->filesystem, "mark",
+							    watch->mark, "error", watch->error));
 	}
 	return list;
 }
@@ -333,7 +353,9 @@ static void status_print_json(const struct status *status)
 		"requests", (int)reply->requests, "engine_down", (int)reply->engine_down);
 
 	(void)json_object_set_new(answer, "warnings", json_warnings(status));
-	(void)json_object_set_new(answer, "includes", json_includes(status));
+	(void)json_object_set_new(answer, "includes",
+				  json_watches(status->includes, reply->includes));
+	(void)json_object_set_new(answer, "mounts", json_watches(status->places, reply->places));
 	(void)json_object_set_new(answer, "signatures",
 				  json_pack("{s:i, s:b, s:I}", "count",
 					    (int)reply->engine.signatures, "test_only",
@@ -348,6 +370,8 @@ static void status_print_json(const struct status *status)
 					    (int)history->engine_restarts, "reporter",
 					    (int)history->reporter_restarts, "last_gap_us",
 					    (json_int_t)history->last_gap_us));
+	(void)json_object_set_new(answer, "bypassed_directories",
+				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
 	cli_print_json(answer);
 }
@@ -399,6 +423,7 @@ int verb_status(const struct cli *cli, int argc, char **argv)
 			status_print(&status);
 	}
 	free(status.includes);
+	free(status.places);
 	conf_free(conf);
 	return status.severity;
 }

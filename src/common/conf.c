@@ -83,6 +83,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("on-access", "on-timeout", CONF_CHOICE, on_timeout, choices_answer, 0, 0),
 	KEY("on-access", "on-failure", CONF_CHOICE, on_failure, choices_answer, 0, 0),
 	KEY("on-access", "on-incomplete", CONF_CHOICE, on_incomplete, choices_answer, 0, 0),
+	KEY("on-access", "remote-filesystems", CONF_BOOL, remote_filesystems, NUMBER(0, 0)),
 	PLANNED("on-access", "scan-ahead"),
 
 	KEY("engine", "signatures", CONF_PATH, signatures, NUMBER(0, 0)),

@@ -53,6 +53,7 @@ struct conf {
 	struct conf_list exclude_process; /* rules for the executable's path */
 	unsigned mode;			  /* enum control_mode */
 	uint64_t hold_timeout_ms;
+	bool remote_filesystems;
 	unsigned on_timeout, on_failure, on_incomplete; /* enum conf_answer */
 
 	/* [engine] */

@@ -12,3 +12,7 @@ struct conf_problems {
 /* conf_problem() reports an error; line as for conf_report. */
 void conf_problem(struct conf_problems *problems, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* conf_warning() reports what does not keep the configuration from being used. */
+void conf_warning(const struct conf_problems *problems, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));

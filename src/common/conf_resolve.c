@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "conf_problem.h"
 
+#include "filesystem.h"
 #include "match.h"
+#include "mounts.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <syslog.h>
 #include <unistd.h>
-
-#ifndef FUSE_SUPER_MAGIC
-#define FUSE_SUPER_MAGIC 0x65735546
-#endif
 
 /* As the kernel: a path with more links than this leads nowhere. */
 #define SYMLINKS_MAX 40
@@ -217,53 +213,47 @@ static void resolve_rules(struct resolver *resolver, struct conf_list *list)
 		resolve_rule(resolver, &list->entries[i]);
 }
 
-/* The filesystems that a permission mark makes no sense on, or is dangerous on: a server that does
- * not answer would hang the guard, and changes made on the far side raise no event. */
-static const char *filesystem_problem(long type)
-{
-	switch (type) {
-	case PROC_SUPER_MAGIC:
-	case SYSFS_MAGIC:
-	case CGROUP_SUPER_MAGIC:
-	case CGROUP2_SUPER_MAGIC:
-	case DEVPTS_SUPER_MAGIC:
-	case DEBUGFS_MAGIC:
-	case TRACEFS_MAGIC:
-	case SECURITYFS_MAGIC:
-	case BPF_FS_MAGIC:
-		return "the kernel's own filesystem, which holds no files to scan";
-	case NFS_SUPER_MAGIC:
-	case SMB_SUPER_MAGIC:
-	case CIFS_SUPER_MAGIC:
-	case SMB2_SUPER_MAGIC:
-	case CEPH_SUPER_MAGIC:
-	case AFS_SUPER_MAGIC:
-	case V9FS_MAGIC:
-		return "a network filesystem; this version protects local ones only";
-	case FUSE_SUPER_MAGIC:
-		return "a FUSE filesystem; this version protects the kernel's own filesystems only";
-	case AUTOFS_SUPER_MAGIC:
-		return "an automounter's directory; include what is mounted there";
-	default:
-		return NULL;
-	}
-}
-
-static void check_include(struct resolver *resolver, const struct conf_entry *entry)
+/* An include path need not exist: what it is on, or would appear on, must be fit to be watched. */
+static void check_include(struct resolver *resolver, const struct mounts *mounts,
+			  const struct conf_entry *entry)
 {
 	char *directory = strndup(entry->text, match_literal_length(entry->text));
-	const char *problem;
-	struct statfs status;
+	const struct mount *mount = directory ? mounts_of_path(mounts, directory) : NULL;
+	const char *problem =
+		mount ? filesystem_problem(mount->type, resolver->conf->remote_filesystems) : NULL;
+	struct stat status;
 
 	if (!directory)
 		conf_problem(&resolver->problems, entry->line, "out of memory");
-	else if (statfs(directory, &status) < 0)
-		conf_problem(&resolver->problems, entry->line, "include: %s: %s", directory,
-			     strerror(errno));
-	else if ((problem = filesystem_problem(status.f_type)))
+	else if (problem)
 		conf_problem(&resolver->problems, entry->line, "include: %s is on %s", directory,
 			     problem);
+	else if (lstat(directory, &status) == 0 && S_ISLNK(status.st_mode))
+		conf_warning(&resolver->problems, entry->line,
+			     "include: %s is a symbolic link that leads nowhere: reload when it "
+			     "does",
+			     directory);
+	else if (stat(directory, &status) < 0)
+		conf_warning(&resolver->problems, entry->line,
+			     "include: %s: %s; it is protected from the moment it appears",
+			     directory, strerror(errno));
 	free(directory);
+}
+
+static void check_includes(struct resolver *resolver)
+{
+	const struct conf_list *list = &resolver->conf->include;
+	FILE *stream = fopen("/proc/self/mountinfo", "re");
+	struct mounts mounts = {0};
+
+	if (!stream || mounts_read(&mounts, stream) < 0)
+		conf_problem(&resolver->problems, 0, "cannot read /proc/self/mountinfo: %s",
+			     strerror(errno));
+	for (size_t i = 0; i < list->n_entries; i++)
+		check_include(resolver, &mounts, &list->entries[i]);
+	mounts_free(&mounts);
+	if (stream)
+		(void)fclose(stream);
 }
 
 /* Where a file or directory that will be made must have a directory above it. */
@@ -313,8 +303,7 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 	resolve_rules(&resolver, &conf->include);
 	resolve_rules(&resolver, &conf->exclude);
 	resolve_rules(&resolver, &conf->exclude_process);
-	for (size_t i = 0; i < conf->include.n_entries; i++)
-		check_include(&resolver, &conf->include.entries[i]);
+	check_includes(&resolver);
 	check_parent(&resolver, "service", "run-dir", conf->run_dir);
 	check_parent(&resolver, "service", "state-dir", conf->state_dir);
 	if (conf->log_file)

@@ -4,16 +4,30 @@
 #include "../common/line.h"
 #include "../common/log.h"
 
-#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
-void alert_init(struct alert *alert, struct outbox *reporter, const struct watch *watch)
+/* What does not fit loses its middle: where a file is and what it is called stand at the ends. */
+static void alert_fit(char *buffer, size_t size, const char *path)
 {
-	*alert = (struct alert){.reporter = reporter, .watch = watch};
+	static const char gap[] = "[...]";
+	size_t length = strlen(path), head = (size - sizeof(gap)) / 2,
+	       tail = size - sizeof(gap) - head;
+
+	if (length < size)
+		(void)snprintf(buffer, size, "%s", path);
+	else
+		(void)snprintf(buffer, size, "%.*s%s%s", (int)head, path, gap,
+			       path + length - tail);
 }
 
-void alert_found(struct alert *alert, const struct request *request, enum wire_answer answer,
-		 const char *signature)
+void alert_init(struct alert *alert, struct outbox *reporter)
+{
+	*alert = (struct alert){.reporter = reporter};
+}
+
+void alert_found(struct alert *alert, const struct request *request, const char *path,
+		 enum wire_answer answer, const char *signature)
 {
 	struct wire_found found = {
 		.header = WIRE_INIT(WIRE_FOUND, struct wire_found),
@@ -26,14 +40,13 @@ void alert_found(struct alert *alert, const struct request *request, enum wire_a
 
 	(void)snprintf(found.signature, sizeof(found.signature), "%s", signature);
 	(void)snprintf(found.exe, sizeof(found.exe), "%s", request->origin.exe);
-	(void)watch_path(alert->watch, request->fd, found.path, sizeof(found.path));
+	alert_fit(found.path, sizeof(found.path), path);
 	outbox_push(alert->reporter, &found.header);
 }
 
-void alert_unverified(struct alert *alert, const struct request *request, const char *reason,
-		      bool allow)
+void alert_unverified(struct alert *alert, const char *path, const char *reason, bool allow)
 {
-	char path[PATH_MAX], escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
+	char escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
 	uint64_t now = clock_monotonic_us();
 
 	if (now < alert->quiet_until_us) {
@@ -41,7 +54,6 @@ void alert_unverified(struct alert *alert, const struct request *request, const 
 		return;
 	}
 
-	(void)watch_path(alert->watch, request->fd, path, sizeof(path));
 	line_escape(escaped, sizeof(escaped), path);
 	line_escape(why, sizeof(why), reason);
 	if (alert->n_quiet)

@@ -7,26 +7,23 @@
 #include "../common/clock.h"
 #include "../common/outbox.h"
 #include "request.h"
-#include "watch.h"
 
 /* Lines about files that could not be verified: at most one in this time, the others are counted.
  */
 #define ALERT_INTERVAL_US CLOCK_US_PER_SEC
 
 struct alert {
-	struct outbox *reporter;   /* the guard's; not owned */
-	const struct watch *watch; /* the gate's; not owned */
+	struct outbox *reporter; /* the guard's; not owned */
 	uint64_t quiet_until_us;
 	uint64_t n_quiet; /* lines that were not written since */
 };
 
-void alert_init(struct alert *alert, struct outbox *reporter, const struct watch *watch);
+void alert_init(struct alert *alert, struct outbox *reporter);
 
-/* alert_found() reports malware in the request's file. */
-void alert_found(struct alert *alert, const struct request *request, enum wire_answer answer,
-		 const char *signature);
+/* alert_found() reports malware in the request's file, whose path may have any length. */
+void alert_found(struct alert *alert, const struct request *request, const char *path,
+		 enum wire_answer answer, const char *signature);
 
 /* alert_unverified() says that openers of the file were answered without a verdict on it, and why.
  */
-void alert_unverified(struct alert *alert, const struct request *request, const char *reason,
-		      bool allow);
+void alert_unverified(struct alert *alert, const char *path, const char *reason, bool allow);

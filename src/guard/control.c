@@ -60,41 +60,65 @@ static int client_send_status(void *context, struct chan_message *message)
 		.held = from->gate->events.n_held,
 		.full = request_table_full(&from->gate->requests),
 		.engine_down = from->gate->engine_down && !pool_alive(from->gate->pool),
+		.places = (uint32_t)from->gate->watch.n_places,
+		.bypassed = from->gate->bypass.n,
 	};
 
 	reply.counters.alerts_dropped = outbox_dropped(from->gate->alert.reporter);
 	return chan_send(client->fd, &reply.header, -1);
 }
 
-static int client_send_include(void *context, struct chan_message *message)
+static int client_send_watch(const struct client *client, enum wire_type type, uint32_t index,
+			     const char *path, const struct watch_place *place)
 {
-	const struct control_include_request *request = (const void *)message;
-	struct client *client = context;
-	const struct control_sources *from = &client->control->sources;
-	const struct conf_list *includes = &from->gate->conf->include;
-	struct control_include_reply reply = {
-		.header = WIRE_INIT(WIRE_CONTROL_INCLUDE_REPLY, struct control_include_reply),
-		.index = request->index,
+	struct control_watch_reply reply = {
+		.header = WIRE_INIT(type, struct control_watch_reply),
+		.index = index,
+		.state = CONTROL_NOT_WATCHED,
 	};
 
-	if (request->index >= includes->n_entries)
-		return -EPROTO;
-	(void)snprintf(reply.path, sizeof(reply.path), "%s",
-		       includes->entries[request->index].text);
-	if (request->index < from->gate->watch.n_entries) {
-		const struct watch_entry *entry = &from->gate->watch.entries[request->index];
-
-		reply.watched = !*entry->error;
-		(void)snprintf(reply.mark, sizeof(reply.mark), "filesystem");
-		memcpy(reply.filesystem, entry->filesystem, sizeof(reply.filesystem));
-		memcpy(reply.error, entry->error, sizeof(entry->error));
+	(void)snprintf(reply.path, sizeof(reply.path), "%s", path);
+	if (place) {
+		reply.state = place->kind != WATCH_NOTHING ? CONTROL_WATCHED
+			      : place->left_alone	   ? CONTROL_LEFT_ALONE
+							   : CONTROL_NOT_WATCHED;
+		(void)snprintf(reply.mark, sizeof(reply.mark), "%s", watch_kind_name(place->kind));
+		memcpy(reply.filesystem, place->filesystem, sizeof(reply.filesystem));
+		(void)snprintf(reply.error, sizeof(reply.error), "%s", place->note);
 	}
 	return chan_send(client->fd, &reply.header, -1);
 }
 
+static int client_send_include(void *context, struct chan_message *message)
+{
+	const struct control_index_request *request = (const void *)message;
+	const struct client *client = context;
+	const struct gate *gate = client->control->sources.gate;
+
+	if (request->index >= gate->conf->include.n_entries)
+		return -EPROTO;
+	return client_send_watch(client, WIRE_CONTROL_INCLUDE_REPLY, request->index,
+				 gate->conf->include.entries[request->index].text,
+				 watch_include(&gate->watch, request->index));
+}
+
+/* Mounts come and go between two requests. */
+static int client_send_place(void *context, struct chan_message *message)
+{
+	const struct control_index_request *request = (const void *)message;
+	const struct client *client = context;
+	const struct watch *watch = &client->control->sources.gate->watch;
+	const struct watch_place *place =
+		request->index < watch->n_places ? &watch->places[request->index] : NULL;
+
+	return client_send_watch(client, WIRE_CONTROL_PLACE_REPLY, request->index,
+				 place ? place->point : "", place);
+}
+
 static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false, client_send_status},
-	{WIRE_CONTROL_INCLUDE, sizeof(struct control_include_request), false, client_send_include},
+	{WIRE_CONTROL_INCLUDE, sizeof(struct control_index_request), false, client_send_include},
+	{WIRE_CONTROL_PLACE, sizeof(struct control_index_request), false, client_send_place},
 	{0},
 };
 

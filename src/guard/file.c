@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -43,6 +45,12 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 	return 0;
 }
 
+bool file_same(const struct statx *a, const struct statx *b)
+{
+	return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major &&
+	       a->stx_dev_minor == b->stx_dev_minor;
+}
+
 bool file_state_settled(const struct file_state *state)
 {
 	/* Two ticks of the slowest clock in use, CONFIG_HZ=100. */
@@ -68,25 +76,83 @@ static void file_strip_deleted(int fd, char *path)
 		path[length - suffix_length] = '\0';
 }
 
-int file_path(int fd, char *buffer, size_t size)
+/* The kernel escapes newlines, and nothing else. */
+static void file_unescape_newlines(char *path)
+{
+	char *to = path;
+
+	for (const char *from = path; *from;) {
+		bool newline = !strncmp(from, "\\012", 4);
+
+		*to++ = newline ? '\n' : *from;
+		from += newline ? 4 : 1;
+	}
+	*to = '\0';
+}
+
+/*
+ * A link in /proc holds PATH_MAX bytes, and a path can be longer: it was walked in steps. The names
+ * of mapped files in /proc/self/maps have no such limit. The mapping cannot be touched, so nothing
+ * is read from the file.
+ */
+static int file_path_long(int fd, char *buffer, size_t size)
+{
+	void *mapping = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE, fd, 0);
+	FILE *maps = mapping == MAP_FAILED ? NULL : fopen("/proc/self/maps", "re");
+	char prefix[32], *line = NULL;
+	size_t line_size = 0;
+	ssize_t length;
+	int r = -ENAMETOOLONG;
+
+	(void)snprintf(prefix, sizeof(prefix), "%lx-", (unsigned long)mapping);
+	while (maps && r < 0 && (length = getline(&line, &line_size, maps)) > 0) {
+		const char *path = strchr(line, '/');
+
+		if (strncmp(line, prefix, strlen(prefix)) || !path || strlen(path) > size)
+			continue;
+		line[length - 1] = '\0';
+		(void)snprintf(buffer, size, "%s", path);
+		file_unescape_newlines(buffer);
+		r = 0;
+	}
+	free(line);
+	if (maps)
+		(void)fclose(maps);
+	if (mapping != MAP_FAILED)
+		(void)munmap(mapping, 1);
+	return r;
+}
+
+/* What people are told of a file without a path. */
+static void file_describe(int fd, char *buffer, size_t size)
 {
 	struct file_id id = {0};
 	struct file_state state;
-	char name[16];
-	ssize_t length;
-	int r;
 
-	(void)snprintf(name, sizeof(name), "%d", fd);
-	length = readlinkat(file_self_fd, name, buffer, size);
-	if (length >= 0 && (size_t)length < size) {
-		buffer[length] = '\0';
-		file_strip_deleted(fd, buffer);
-		return 0;
-	}
-
-	r = length < 0 ? -errno : -ENAMETOOLONG;
 	(void)file_stat(fd, &id, &state);
 	(void)snprintf(buffer, size, "(inode %llu on device %u:%u)", (unsigned long long)id.inode,
 		       major(id.device), minor(id.device));
+}
+
+int file_path(int fd, char *buffer, size_t size)
+{
+	char name[16];
+	ssize_t length;
+	int r = 0;
+
+	(void)snprintf(name, sizeof(name), "%d", fd);
+	length = readlinkat(file_self_fd, name, buffer, size);
+	if (length < 0)
+		r = -errno;
+	else if ((size_t)length >= size)
+		r = -ENAMETOOLONG;
+	else
+		buffer[length] = '\0';
+	if (r == -ENAMETOOLONG)
+		r = file_path_long(fd, buffer, size);
+	if (r < 0)
+		file_describe(fd, buffer, size);
+	else
+		file_strip_deleted(fd, buffer);
 	return r;
 }

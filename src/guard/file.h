@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* Which file it is. Unique only while a descriptor of the file is held: inode numbers are used
  * again. */
@@ -25,6 +26,9 @@ int file_init(void);
 /* file_stat() fills both. Returns 0 or a negative errno. */
 int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state);
 
+/* file_same() says whether two are of the same file. */
+bool file_same(const struct statx *a, const struct statx *b);
+
 /*
  * file_state_settled() says whether a further change would be seen as another state: where ctime
  * comes from a clock that ticks (kernels before 6.13), two changes within one tick look like one.
@@ -35,7 +39,9 @@ bool file_state_equal(const struct file_state *a, const struct file_state *b);
 
 /*
  * file_path() writes the path of an open file, as the mount it was opened through names it. The
- * name a file had before it was unlinked comes without the kernel's " (deleted)". Returns 0, or a
- * negative errno, -ENAMETOOLONG among them: then buffer holds a description for people instead.
+ * name a file had before it was unlinked comes without the kernel's " (deleted)". Paths longer than
+ * PATH_MAX can be told of a descriptor that can be mapped, not of one opened with O_PATH. Returns
+ * 0, or a negative errno, -ENAMETOOLONG among them: then buffer holds a description for people
+ * instead.
  */
 int file_path(int fd, char *buffer, size_t size);

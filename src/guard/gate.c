@@ -2,6 +2,7 @@
 #include "gate.h"
 
 #include "../common/clock.h"
+#include "../common/line.h"
 #include "../common/log.h"
 #include "../common/policy.h"
 #include "opener.h"
@@ -31,6 +32,9 @@
 /* Between two signs of life when many openers are answered at once. */
 #define ANSWERS_BETWEEN_PROGRESS 32
 
+/* Each moment between a move and what we do about it counts. */
+#define RENAMES_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 15)
+
 /* --- an open arrives --- */
 
 static bool gate_is_own(const struct gate *gate, int32_t pid)
@@ -41,14 +45,12 @@ static bool gate_is_own(const struct gate *gate, int32_t pid)
 	return false;
 }
 
-/* A file whose path cannot be told is in scope: what we do not understand is scanned, not
- * passed. */
-static bool gate_in_scope(const struct gate *gate, int fd)
+/* Fills gate->location. A file that cannot be located is in scope: what we do not understand is
+ * scanned, not passed. */
+static bool gate_in_scope(struct gate *gate, int fd)
 {
-	char path[PATH_MAX];
-
-	return watch_path(&gate->watch, fd, path, sizeof(path)) < 0 ||
-	       policy_path(gate->conf, path).scope == POLICY_IN_SCOPE;
+	locate(&gate->watch.mounts, gate->conf, policy_path, fd, &gate->location);
+	return gate->location.error < 0 || gate->location.scope == POLICY_IN_SCOPE;
 }
 
 static bool gate_opener_excluded(const struct gate *gate, const struct opener *opener)
@@ -67,6 +69,7 @@ static void gate_read_on(struct gate *gate)
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
 	(void)sd_event_source_set_enabled(gate->source, full ? SD_EVENT_OFF : SD_EVENT_ON);
+	(void)sd_event_source_set_enabled(gate->visitor_source, full ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static void gate_arm_sweeper(struct gate *gate, uint64_t now)
@@ -101,20 +104,29 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 			const char *reason, bool may_remember);
 static void gate_dispatch(struct gate *gate);
 
-/* The file has no request yet. Returns NULL when there is no room for one. */
-static struct request *gate_request(struct gate *gate, const struct event *event, struct file_id id,
-				    const struct file_state *state, const struct opener *opener)
+/* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
+ * for one. */
+static struct request *gate_request(struct gate *gate, int fd, struct file_id id,
+				    const struct file_state *state)
 {
-	struct request *request = request_new(&gate->requests, event->fd, id, state);
+	struct request *request = request_new(&gate->requests, fd, id, state);
 
 	if (!request)
 		return NULL;
 	request->generation = pool_generation(gate->pool);
+	request->device = gate->location.device;
+	request->may_be_remembered =
+		gate->location.error == 0 && gate->location.events_tell_of_change;
+	gate_arm_sweeper(gate, clock_monotonic_us());
+	return request;
+}
+
+/* Says who caused the request. */
+static void gate_attribute(struct request *request, const struct opener *opener)
+{
 	request->origin.pid = opener->pid;
 	request->origin.uid = opener->uid;
 	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s", opener->exe);
-	gate_arm_sweeper(gate, event->arrived_us);
-	return request;
 }
 
 /* Takes an open in scope and makes it wait for the verdict on its file. */
@@ -128,8 +140,8 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	if (file_stat(event->fd, &id, &state) == 0) {
 		request = request_find(&gate->requests, id);
 		is_new = !request;
-		if (is_new)
-			request = gate_request(gate, event, id, &state, opener);
+		if (is_new && (request = gate_request(gate, event->fd, id, &state)))
+			gate_attribute(request, opener);
 	}
 	if (!request) {
 		gate->counters.not_scanned++;
@@ -172,6 +184,8 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	if (gate->conf->mode == CONTROL_MODE_OFF || !gate_in_scope(gate, event->fd)) {
 		gate->counters.out_of_scope++;
 		event_answer(&gate->events, event, true);
+		if (gate->conf->mode != CONTROL_MODE_OFF)
+			bypass_count(&gate->bypass, gate->conf, gate->location.path);
 		return;
 	}
 	opener_read(event->pid, &opener);
@@ -193,8 +207,10 @@ static void gate_closed_write(struct gate *gate, int fd)
 
 	if (group_forget(&gate->group, fd))
 		gate->counters.drops++;
-	if (gate->requests.n_requests && file_stat(fd, &id, &state) == 0)
+	if (file_stat(fd, &id, &state) == 0) {
+		pins_drop(&gate->pins, id);
 		request = request_find(&gate->requests, id);
+	}
 	if (request)
 		request->stale = true;
 	close(fd);
@@ -243,6 +259,73 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 			break;
 		}
 	}
+	gate_read_on(gate);
+	return 0;
+}
+
+/* --- what was moved --- */
+
+/* A directory whose files were opened without a question is, or may be, in scope now. */
+static void gate_on_moved(void *context, int fd)
+{
+	struct gate *gate = context;
+	char escaped[512];
+	int r;
+
+	locate(&gate->watch.mounts, gate->conf, policy_directory, fd, &gate->location);
+	if (gate->location.error == 0 && gate->location.scope != POLICY_IN_SCOPE)
+		return;
+	r = visitor_visit(&gate->visitor, fd);
+	if (r < 0)
+		log_warning("%s was moved here and is not scanned until its files are opened: %s",
+			    line_escape(escaped, sizeof(escaped), gate->location.path),
+			    strerror(-r));
+}
+
+static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct gate *gate = userdata;
+	struct renames_event events[RENAMES_BATCH];
+	int n = renames_read(&gate->renames, events);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].lost)
+			bypass_end_all(&gate->bypass, gate_on_moved, gate);
+		else
+			bypass_end(&gate->bypass, events[i].directory, gate_on_moved, gate);
+	}
+	return 0;
+}
+
+/* Scans a file for which nobody waits. */
+static void gate_scan(struct gate *gate, int fd)
+{
+	struct request *request;
+	struct file_state state;
+	struct file_id id;
+
+	if (!gate_in_scope(gate, fd) || file_stat(fd, &id, &state) < 0 || state.size == 0 ||
+	    request_find(&gate->requests, id))
+		return;
+	request = gate_request(gate, fd, id, &state);
+	if (request)
+		request->moved = true;
+	else
+		gate->counters.not_scanned++;
+}
+
+static void gate_dispatch(struct gate *gate);
+
+static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct gate *gate = userdata;
+	int file = visitor_next(&gate->visitor);
+
+	if (file < 0)
+		return 0;
+	gate_scan(gate, file);
+	close(file);
+	gate_dispatch(gate);
 	gate_read_on(gate);
 	return 0;
 }
@@ -306,12 +389,30 @@ static bool gate_still_holds(const struct request *request)
  */
 static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
-	if (!gate->group.can_ignore || request->generation != pool_generation(gate->pool) ||
+	if (!request->may_be_remembered || request->generation != pool_generation(gate->pool) ||
 	    !file_state_settled(&request->state) || !group_lock_out_writers(request->fd))
 		return;
-	if (gate_still_holds(request) && group_ignore(&gate->group, request->fd))
+	if (gate_still_holds(request) &&
+	    pins_add(&gate->pins, request->fd, request->id, request->device) == 0 &&
+	    group_ignore(&gate->group, request->fd))
 		gate->counters.marks++;
 	group_let_writers_in(request->fd);
+}
+
+/* What became of those who opened a file in which something was found. */
+static enum wire_answer gate_told(const struct gate *gate, const struct request *request)
+{
+	if (request->moved && !request->n_openers)
+		return WIRE_ANSWER_MOVED;
+	if (gate->conf->mode != CONTROL_MODE_BLOCK)
+		return WIRE_ANSWER_NOTIFIED;
+	return request->timed_out ? WIRE_ANSWER_LATE : WIRE_ANSWER_BLOCKED;
+}
+
+static const char *gate_path(struct gate *gate, const struct request *request)
+{
+	(void)gate_in_scope(gate, request->fd);
+	return gate->location.path;
 }
 
 /* Ends a request: everyone who waits gets the answer, then the rest is done. */
@@ -319,7 +420,6 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 			const char *reason, bool may_remember)
 {
 	bool allow = gate_allows(gate, verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
-	bool late = request->timed_out;
 	unsigned answered = gate_answer(gate, request, allow, UINT64_MAX);
 
 	gate->counters.verdicts[verdict]++;
@@ -330,13 +430,10 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 		if (may_remember)
 			gate_remember_clean(gate, request);
 	} else if (verdict == VERDICT_INFECTED) {
-		alert_found(&gate->alert, request,
-			    gate->conf->mode != CONTROL_MODE_BLOCK ? WIRE_ANSWER_NOTIFIED
-			    : late				   ? WIRE_ANSWER_LATE
-								   : WIRE_ANSWER_BLOCKED,
-			    reason);
+		alert_found(&gate->alert, request, gate_path(gate, request),
+			    gate_told(gate, request), reason);
 	} else {
-		alert_unverified(&gate->alert, request, reason, allow);
+		alert_unverified(&gate->alert, gate_path(gate, request), reason, allow);
 	}
 
 	request_free(&gate->requests, request);
@@ -417,7 +514,8 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		request->timed_out = true;
 	else
 		gate->counters.denied += n;
-	alert_unverified(&gate->alert, request, "no verdict within hold-timeout", allow);
+	alert_unverified(&gate->alert, gate_path(gate, request), "no verdict within hold-timeout",
+			 allow);
 	if (request->waiting && !request->n_events)
 		request_free(&gate->requests, request);
 }
@@ -460,6 +558,8 @@ static void gate_on_switched(void *context)
 
 	gate->engine_down = false;
 	group_forget_all(&gate->group);
+	pins_drop_all(&gate->pins);
+	bypass_forget(&gate->bypass);
 	gate->owner->switched(gate->owner_context);
 }
 
@@ -474,11 +574,18 @@ void gate_set_conf(struct gate *gate, const struct conf *conf)
 	struct request *request, *next;
 
 	gate->conf = conf;
+	/* What was out of scope may not be any more. */
+	bypass_end_all(&gate->bypass, NULL, NULL);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
 		HASH_ITER (hh, gate->requests.by_id, request, next)
 			(void)gate_answer(gate, request, true, UINT64_MAX);
 	gate_read_on(gate);
+}
+
+void gate_mounts_changed(struct gate *gate)
+{
+	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)
@@ -500,6 +607,27 @@ static unsigned gate_count_events(void)
 	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
 }
 
+/* What the group of opens needs beside it. */
+static int gate_add_sources(struct gate *gate)
+{
+	int r = visitor_init(&gate->visitor);
+
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(gate->event, &gate->visitor_source, visitor_fd(&gate->visitor), EPOLLIN,
+			    gate_on_visited, gate);
+	if (r < 0 || !gate->group.features.has[FEATURE_RENAME_WATCH])
+		return r;
+	r = renames_init(&gate->renames);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(gate->event, &gate->renames_source, gate->renames.fd, EPOLLIN,
+			    gate_on_renames, gate);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_priority(gate->renames_source, RENAMES_PRIORITY);
+}
+
 int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	      const struct gate_callbacks *owner, void *context, const char **ret_what)
 {
@@ -514,6 +642,7 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	*gate = (struct gate){
 		.event = event,
 		.group.fd = -1,
+		.renames.fd = -1,
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
@@ -529,8 +658,10 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	if (r < 0)
 		return r;
 	request_table_init(&gate->requests, &gate->events);
-	watch_init(&gate->watch, &gate->group);
-	alert_init(&gate->alert, reporter, &gate->watch);
+	watch_init(&gate->watch, &gate->group, &gate->renames);
+	bypass_init(&gate->bypass, &gate->group, &gate->watch);
+	pins_init(&gate->pins, &gate->group, &gate->watch.mounts);
+	alert_init(&gate->alert, reporter);
 
 	*ret_what = "cannot make an event loop";
 	gate->pool = pool_new(event, &callbacks, gate);
@@ -543,6 +674,9 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	r = sd_event_source_set_enabled(gate->sweeper, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
+	r = gate_add_sources(gate);
+	if (r < 0)
+		return r;
 	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN, gate_on_events, gate);
 }
 
@@ -550,9 +684,15 @@ void gate_deinit(struct gate *gate)
 {
 	gate->source = sd_event_source_disable_unref(gate->source);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
+	gate->renames_source = sd_event_source_disable_unref(gate->renames_source);
+	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
 	gate->pool = pool_free(gate->pool);
 	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
 	group_deinit(&gate->group);
+	renames_deinit(&gate->renames);
+	visitor_deinit(&gate->visitor);
+	bypass_deinit(&gate->bypass);
+	pins_deinit(&gate->pins);
 	request_table_deinit(&gate->requests);
 	event_table_deinit(&gate->events);
 	watch_deinit(&gate->watch);

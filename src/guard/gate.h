@@ -11,10 +11,15 @@
  */
 #include "../common/conf.h"
 #include "alert.h"
+#include "bypass.h"
 #include "event.h"
 #include "group.h"
+#include "locate.h"
+#include "pins.h"
 #include "pool.h"
+#include "renames.h"
 #include "request.h"
+#include "visitor.h"
 #include "watch.h"
 
 /* Whom the gate tells. */
@@ -26,15 +31,21 @@ struct gate_callbacks {
 struct gate {
 	sd_event *event;
 	struct group group;
-	struct watch watch; /* what of the group is marked */
-	struct alert alert; /* what the reporter is told */
+	struct renames renames;
+	struct watch watch;   /* what is marked */
+	struct bypass bypass; /* what of it is not asked about */
+	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
+	struct visitor visitor;
+	struct alert alert;	  /* what the reporter is told */
+	struct location location; /* of the file looked at; only here as it is large */
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;
 	const struct gate_callbacks *owner;
 	void *owner_context;
-	const struct conf *conf;  /* the guard's; not owned */
-	sd_event_source *source;  /* of the group */
+	const struct conf *conf; /* the guard's; not owned */
+	sd_event_source *source; /* of the group */
+	sd_event_source *renames_source, *visitor_source;
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool engine_down;    /* the supervisor cannot start an engine */
@@ -53,6 +64,9 @@ void gate_deinit(struct gate *gate);
 /* gate_set_conf() makes conf decide from now on; it must live until the next call. In a mode that
  * does not block, whoever is held is let go. */
 void gate_set_conf(struct gate *gate, const struct conf *conf);
+
+/* gate_mounts_changed() is called after watch_apply() has run for new mounts. */
+void gate_mounts_changed(struct gate *gate);
 
 /* gate_trust() never holds the opens of this process; 0: of nobody any more. */
 void gate_trust(struct gate *gate, int32_t pid);

@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/fanotify.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /*
@@ -18,28 +19,22 @@
 #define WATCH_MASK  (FAN_OPEN_PERM | FAN_CLOSE_WRITE)
 #define IGNORE_MASK FAN_OPEN_PERM
 
-/* Not in the headers of Debian 11 and 12; the values are the kernel's,
- * include/uapi/linux/fanotify.h. */
-#ifndef FAN_MARK_EVICTABLE
-#define FAN_MARK_EVICTABLE 0x00000200
-#endif
-#ifndef FAN_MARK_IGNORE
-#define FAN_MARK_IGNORE 0x00000400
-#endif
+#define PASS_OVER_MASK (FAN_OPEN_PERM | FAN_EVENT_ON_CHILD)
 
-#define IGNORE_FLAGS (FAN_MARK_IGNORE | FAN_MARK_EVICTABLE)
-
-/* Tries it on a file that nobody opens. */
-static bool group_probe_ignore(int group_fd)
+static unsigned group_watch_flags(const struct group *group)
 {
-	int fd = memfd_create("holdfast-probe", MFD_CLOEXEC);
-	bool known;
+	return group->features.has[FEATURE_FILESYSTEM_MARKS] ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
+}
 
-	if (fd < 0)
-		return false;
-	known = fanotify_mark(group_fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
-	close(fd);
-	return known;
+/* Where a mark may give way to a shortage of memory; it was only there to save time. */
+static unsigned group_evictable(const struct group *group)
+{
+	return group->features.has[FEATURE_EVICTABLE_MARKS] ? FAN_MARK_EVICTABLE : 0;
+}
+
+static unsigned group_ignore_flags(const struct group *group)
+{
+	return group->features.has[FEATURE_IGNORE_MARKS] ? FAN_MARK_IGNORE : FAN_MARK_IGNORED_MASK;
 }
 
 int group_init(struct group *group)
@@ -50,8 +45,19 @@ int group_init(struct group *group)
 	if (group->fd < 0)
 		return -errno;
 
-	group->can_ignore = group_probe_ignore(group->fd);
+	features_probe(&group->features, group->fd, getenv("HOLDFAST_WITHOUT"));
 	return 0;
+}
+
+bool group_sees_layers(struct group *group)
+{
+	if (!group->overlay_probed)
+		group->features.has[FEATURE_OVERLAY_EVENTS] =
+			/* A mark on a mount does not see the kernel's own, private one. */
+			group->features.has[FEATURE_FILESYSTEM_MARKS] &&
+			features_probe_overlay(getenv("HOLDFAST_WITHOUT"));
+	group->overlay_probed = true;
+	return group->features.has[FEATURE_OVERLAY_EVENTS];
 }
 
 void group_deinit(struct group *group)
@@ -95,20 +101,22 @@ void group_answer(struct group *group, int fd, bool allow)
 	while (n < 0 && errno == EINTR);
 }
 
+static int group_mark(const struct group *group, unsigned flags, uint64_t mask, int fd,
+		      const char *path)
+{
+	return fanotify_mark(group->fd, flags, mask, fd, path) < 0 ? -errno : 0;
+}
+
 int group_watch(struct group *group, const char *path)
 {
-	return fanotify_mark(group->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, WATCH_MASK, AT_FDCWD,
-			     path) < 0
-		       ? -errno
-		       : 0;
+	return group_mark(group, FAN_MARK_ADD | group_watch_flags(group), WATCH_MASK, AT_FDCWD,
+			  path);
 }
 
 int group_unwatch(struct group *group, const char *path)
 {
-	return fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, WATCH_MASK, AT_FDCWD,
-			     path) < 0
-		       ? -errno
-		       : 0;
+	return group_mark(group, FAN_MARK_REMOVE | group_watch_flags(group), WATCH_MASK, AT_FDCWD,
+			  path);
 }
 
 bool group_lock_out_writers(int fd)
@@ -123,13 +131,37 @@ void group_let_writers_in(int fd)
 
 bool group_ignore(struct group *group, int fd)
 {
-	return fanotify_mark(group->fd, FAN_MARK_ADD | IGNORE_FLAGS, IGNORE_MASK, fd, NULL) == 0;
+	return group_mark(group, FAN_MARK_ADD | group_ignore_flags(group) | group_evictable(group),
+			  IGNORE_MASK, fd, NULL) == 0;
 }
 
 bool group_forget(struct group *group, int fd)
 {
-	return group->can_ignore && fanotify_mark(group->fd, FAN_MARK_REMOVE | FAN_MARK_IGNORE,
-						  IGNORE_MASK, fd, NULL) == 0;
+	return group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, fd,
+			  NULL) == 0;
+}
+
+bool group_forget_path_only(struct group *group, int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, AT_FDCWD,
+			  path) == 0;
+}
+
+int group_pass_over(struct group *group, int directory)
+{
+	return group_mark(group,
+			  FAN_MARK_ADD | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY |
+				  group_evictable(group),
+			  PASS_OVER_MASK, directory, NULL);
+}
+
+int group_look_into(struct group *group, int directory)
+{
+	return group_mark(group, FAN_MARK_REMOVE | FAN_MARK_IGNORE, PASS_OVER_MASK, directory,
+			  NULL);
 }
 
 void group_forget_all(struct group *group)

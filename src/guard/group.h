@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * group: the fanotify group, and the only place that calls fanotify.
+ * group: the fanotify group, and the only place that asks the kernel about opens.
  *
- * Two kinds of mark, kept apart in mind and in code:
+ * Three kinds of mark, kept apart in mind and in code:
  *
- * - watch: a filesystem mark; the kernel asks before every open of a file on that filesystem
- * - ignore: an evictable inode mark; this file was verified, do not ask until it is modified
+ * - watch: on a superblock, or on a mount where the kernel knows no better; the kernel asks before
+ *   every open of a file on it
+ * - ignore: on a file; it was verified, do not ask until it is modified
+ * - pass over: on a directory; it is out of scope, do not ask about the files directly in it. What
+ *   is in there was never verified
  *
  * FAN_OPEN_EXEC_PERM is not subscribed: the kernel raises FAN_OPEN_PERM for the open of an exec as
  * well (fanotify(7)), so the second event would only double the cost of every exec.
  *
  * Nothing here waits, and nothing opens a file.
  */
+#include "features.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +27,8 @@
 
 struct group {
 	int fd;
-	bool can_ignore; /* the kernel knows evictable ignore marks (6.0; 5.15.154, 5.10.220) */
+	struct features features; /* but FEATURE_OVERLAY_EVENTS, see group_sees_layers() */
+	bool overlay_probed;
 };
 
 enum group_event_type {
@@ -36,6 +42,10 @@ struct group_event {
 	int fd;
 	int32_t pid; /* 0: the process is not visible from here */
 };
+
+/* group_sees_layers() says whether an open through an overlay raises an event for the layer's file,
+ * if that is on a marked superblock. It is tried when it is asked for the first time. */
+bool group_sees_layers(struct group *group);
 
 /* group_init() makes the group. Needs CAP_SYS_ADMIN. Returns 0 or a negative errno. */
 int group_init(struct group *group);
@@ -51,7 +61,10 @@ int group_read(struct group *group, struct group_event *events);
  * so. */
 void group_answer(struct group *group, int fd, bool allow);
 
-/* group_watch() and group_unwatch() set and remove the mark on path's filesystem. */
+/*
+ * group_watch() and group_unwatch() set and remove the mark on what path is on: its superblock, or
+ * its mount where there is no FEATURE_FILESYSTEM_MARKS. Return 0 or a negative errno.
+ */
 int group_watch(struct group *group, const char *path);
 int group_unwatch(struct group *group, const char *path);
 
@@ -69,6 +82,21 @@ void group_let_writers_in(int fd);
  */
 bool group_ignore(struct group *group, int fd);
 
-/* group_forget() takes that back for one file, group_forget_all() for all: new signatures came. */
+/*
+ * group_forget() takes that back for one file. Returns whether there was anything to take back.
+ */
 bool group_forget(struct group *group, int fd);
+
+/* group_forget_path_only() does it by a descriptor opened with O_PATH. */
+bool group_forget_path_only(struct group *group, int fd);
+
+/*
+ * group_pass_over() tells the kernel not to ask about the files directly in a directory, wherever
+ * it is moved; group_look_into() takes that back. Needs FEATURE_IGNORE_MARKS. Return 0 or a
+ * negative errno.
+ */
+int group_pass_over(struct group *group, int directory);
+int group_look_into(struct group *group, int directory);
+
+/* group_forget_all() removes all marks from files and directories: new signatures came. */
 void group_forget_all(struct group *group);

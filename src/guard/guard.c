@@ -42,17 +42,17 @@ static void guard_tell(struct guard *guard, enum wire_type type, const char *tex
 	(void)chan_send(guard->channel, &result.header, -1);
 }
 
-/* Says what is not protected, once for each include path. */
+/* Says what is not protected, once for each place. */
 static void guard_log_missing(const struct guard *guard)
 {
 	const struct watch *watch = &guard->gate.watch;
 	char escaped[512];
 
-	for (size_t i = 0; i < watch->n_entries; i++)
-		if (*watch->entries[i].error)
+	for (size_t i = 0; i < watch->n_places; i++)
+		if (watch_place_failed(&watch->places[i]))
 			log_error("NOT PROTECTED: cannot watch %s: %s",
-				  line_escape(escaped, sizeof(escaped), watch->entries[i].path),
-				  watch->entries[i].error);
+				  line_escape(escaped, sizeof(escaped), watch->places[i].point),
+				  watch->places[i].note);
 }
 
 /*
@@ -83,15 +83,16 @@ static int guard_try_start(struct guard *guard)
 static int guard_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct guard *guard = userdata;
-	size_t missing = watch_count_missing(&guard->gate.watch);
+	size_t failed = watch_count_failed(&guard->gate.watch);
 	char problem[WIRE_TEXT_MAX];
 
 	if (!guard->started)
 		return 0;
 	if (watch_apply(&guard->gate.watch, guard->conf, false, problem, sizeof(problem)) < 0)
 		log_error("%s", problem);
-	else if (watch_count_missing(&guard->gate.watch) > missing)
+	else if (watch_count_failed(&guard->gate.watch) > failed)
 		guard_log_missing(guard);
+	gate_mounts_changed(&guard->gate);
 	return 0;
 }
 

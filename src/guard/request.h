@@ -30,6 +30,9 @@ struct request {
 	unsigned n_events;  /* that wait */
 	unsigned n_openers; /* that ever waited, those already answered included */
 	struct request_origin origin;
+	uint64_t device;	/* of the superblock, see locate.h */
+	bool may_be_remembered; /* the kernel tells when it changes */
+	bool moved;		/* nobody opened it: it came into scope with its directory */
 
 	bool waiting;	   /* in the queue; else a worker has it */
 	bool stale;	   /* written to, or joined under newer signatures, since the scan began */

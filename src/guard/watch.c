@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "watch.h"
 
+#include "../common/filesystem.h"
 #include "../common/line.h"
 #include "../common/match.h"
+#include "../common/path.h"
+#include "../common/policy.h"
 #include "file.h"
+#include "overlay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,127 +15,318 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-void watch_init(struct watch *watch, struct group *group)
+const char *watch_kind_name(enum watch_kind kind)
 {
-	*watch = (struct watch){.group = group};
+	static const char *const names[WATCH_KIND_COUNT] = {
+		[WATCH_NOTHING] = "",
+		[WATCH_SUPERBLOCK] = "filesystem",
+		[WATCH_MOUNT] = "mount",
+		[WATCH_LAYERS] = "layers",
+	};
+
+	return (unsigned)kind < WATCH_KIND_COUNT ? names[kind] : "";
+}
+
+void watch_init(struct watch *watch, struct group *group, struct renames *renames)
+{
+	*watch = (struct watch){.group = group, .renames = renames};
 }
 
 void watch_deinit(struct watch *watch)
 {
-	free(watch->entries);
-	*watch = (struct watch){.group = watch->group};
+	for (size_t i = 0; i < watch->n_places; i++)
+		free(watch->places[i].point);
+	for (size_t i = 0; i < watch->n_marks; i++)
+		free(watch->marks[i].point);
+	free(watch->places);
+	free(watch->includes);
+	free(watch->marks);
+	mounts_free(&watch->mounts);
+	watch_init(watch, watch->group, watch->renames);
 }
 
-static bool watch_has_device(const struct watch *watch, size_t n, uint64_t device)
+/* --- marks --- */
+
+static const struct watch_mark *watch_find_mark(const struct watch *watch, uint64_t device,
+						uint64_t mount_id)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!*watch->entries[i].error && watch->entries[i].device == device)
-			return true;
-	return false;
+	for (size_t i = 0; i < watch->n_marks; i++)
+		if (watch->marks[i].device == device && watch->marks[i].mount_id == mount_id)
+			return &watch->marks[i];
+	return NULL;
 }
 
-/*
- * Finds the superblock behind a mount in /proc/self/mountinfo: "ID PARENT MAJOR:MINOR ... - TYPE
- * ...". The device of stat() would not do: on btrfs each subvolume has one of its own.
- */
-static int watch_identify(uint64_t mount_id, struct watch_entry *entry)
+/* Of a superblock whose moves can only be watched by the mount of its top level, that one. */
+static bool watch_renames_on(struct watch *watch, uint64_t device)
 {
-	FILE *mounts = fopen("/proc/self/mountinfo", "re");
-	unsigned long long id;
-	unsigned device_major, device_minor;
-	char *line = NULL;
-	size_t line_size = 0;
-	int r = -ENOENT;
+	bool watched = false;
 
-	if (!mounts)
-		return -errno;
+	for (size_t i = 0; i < watch->mounts.n && watch->renames->fd >= 0 && !watched; i++) {
+		const struct mount *mount = &watch->mounts.mounts[i];
 
-	while (r < 0 && getline(&line, &line_size, mounts) > 0) {
-		const char *dash = strstr(line, " - ");
-
-		if (!dash ||
-		    sscanf(line, "%llu %*u %u:%u", &id, &device_major, &device_minor) != 3 ||
-		    id != mount_id)
-			continue;
-		entry->device = makedev(device_major, device_minor);
-		(void)snprintf(entry->filesystem, sizeof(entry->filesystem), "%.*s",
-			       (int)strcspn(dash + 3, " "), dash + 3);
-		r = 0;
+		if (mount->device == device && mounts_reachable(&watch->mounts, mount))
+			watched = renames_watch(watch->renames, mount->point) == 0;
 	}
-	free(line);
-	(void)fclose(mounts);
-	return r;
+	return watched;
 }
 
-/* Fills an entry with what its path is on now. */
-static int watch_look(struct watch_entry *entry)
+/* mount_id: 0 for the mark on a superblock. */
+static int watch_add_mark(struct watch *watch, const struct mount *mount, uint64_t mount_id)
 {
-	struct statx status;
-
-	if (statx(AT_FDCWD, entry->path, AT_NO_AUTOMOUNT, STATX_MNT_ID, &status) < 0)
-		return -errno;
-	entry->files_device = makedev(status.stx_dev_major, status.stx_dev_minor);
-	entry->mount_id = status.stx_mnt_id;
-	return watch_identify(status.stx_mnt_id, entry);
-}
-
-static int watch_add(struct watch *watch, const struct conf_entry *include)
-{
-	struct watch_entry *entry = &watch->entries[watch->n_entries++];
+	struct watch_mark *larger, mark = {.device = mount->device, .mount_id = mount_id};
 	int r;
 
-	(void)snprintf(entry->path, sizeof(entry->path), "%.*s",
-		       (int)match_literal_length(include->text), include->text);
-	r = watch_look(entry);
-	if (r == 0)
-		r = group_watch(watch->group, entry->path);
-	if (r < 0)
-		(void)snprintf(entry->error, sizeof(entry->error), "%s", strerror(-r));
+	if (watch_find_mark(watch, mark.device, mark.mount_id))
+		return 0;
+	larger = reallocarray(watch->marks, watch->n_marks + 1, sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	watch->marks = larger;
+	mark.point = strdup(mount->point);
+	if (!mark.point)
+		return -ENOMEM;
+	r = group_watch(watch->group, mark.point);
+	if (r < 0) {
+		free(mark.point);
+		return r;
+	}
+	mark.renames_watched = !mount_id && watch_renames_on(watch, mark.device);
+	watch->marks[watch->n_marks++] = mark;
+	return 0;
+}
+
+/* Marks what a mount is on. Where each mount must be marked by itself, all that lead there. */
+static int watch_mark(struct watch *watch, const struct mount *mount, enum watch_kind *ret_kind)
+{
+	int r;
+
+	if (watch->group->features.has[FEATURE_FILESYSTEM_MARKS]) {
+		*ret_kind = WATCH_SUPERBLOCK;
+		return watch_add_mark(watch, mount, 0);
+	}
+	*ret_kind = WATCH_MOUNT;
+	r = watch_add_mark(watch, mount, mount->id);
+	for (size_t i = 0; i < watch->mounts.n && r == 0; i++) {
+		const struct mount *other = &watch->mounts.mounts[i];
+
+		if (other->device == mount->device && mounts_reachable(&watch->mounts, other) &&
+		    watch_add_mark(watch, other, other->id) == -ENOMEM)
+			r = -ENOMEM;
+	}
 	return r;
 }
 
-/*
- * Unmarks what is in watch and not in other. A mark is removed by path, and another filesystem may
- * be mounted there by now: then the old mark stays, which costs a little, for the new one must not
- * go.
- */
+static void watch_renames_off(struct watch *watch, const struct watch *other, uint64_t device)
+{
+	for (size_t i = 0; i < other->mounts.n; i++)
+		if (other->mounts.mounts[i].device == device &&
+		    mounts_reachable(&other->mounts, &other->mounts.mounts[i]))
+			renames_unwatch(watch->renames, other->mounts.mounts[i].point);
+}
+
+/* Unmarks what is in watch and not in other, whose mounts are those of now. A mark is removed by
+ * path: what cannot be reached any more keeps it, which costs a little. */
 static void watch_remove_missing(struct watch *watch, const struct watch *other)
 {
-	for (size_t i = 0; i < watch->n_entries; i++) {
-		const struct watch_entry *entry = &watch->entries[i];
-		struct watch_entry now = *entry;
+	for (size_t i = 0; i < watch->n_marks; i++) {
+		const struct watch_mark *mark = &watch->marks[i];
+		const struct mount *there = mark->mount_id
+						    ? mounts_find(&other->mounts, mark->mount_id)
+						    : mounts_showing(&other->mounts, mark->device);
 
-		if (!*entry->error && !watch_has_device(other, other->n_entries, entry->device) &&
-		    !watch_has_device(watch, i, entry->device) && watch_look(&now) == 0 &&
-		    now.device == entry->device)
-			(void)group_unwatch(watch->group, entry->path);
+		if (watch_find_mark(other, mark->device, mark->mount_id) || !there ||
+		    !mounts_reachable(&other->mounts, there))
+			continue;
+		(void)group_unwatch(watch->group, there->point);
+		if (mark->renames_watched)
+			watch_renames_off(watch, other, mark->device);
 	}
+}
+
+/* --- places --- */
+
+/* Marks the superblocks of an overlay's layers. Indexes into mounts stay what they are, pointers do
+ * not. */
+static int watch_layers(struct watch *watch, size_t overlay, struct watch_place *place)
+{
+	int r = overlay_add_layers(&watch->mounts, overlay);
+	enum watch_kind unused;
+
+	if (r < 0) {
+		(void)snprintf(place->note, sizeof(place->note),
+			       "the layers of this overlay cannot be found: %s", strerror(-r));
+		return r;
+	}
+	place->kind = WATCH_LAYERS;
+	for (size_t i = 0; i < watch->mounts.n && r == 0; i++) {
+		const struct mount *layer = &watch->mounts.mounts[i], *mount;
+
+		if (layer->id || strcmp(layer->point, place->point) ||
+		    filesystem_kind(layer->type) == FILESYSTEM_OVERLAY)
+			continue;
+		mount = mounts_showing(&watch->mounts, layer->device);
+		r = mount ? watch_mark(watch, mount, &unused) : -ENOENT;
+	}
+	return r;
+}
+
+static int watch_mark_place(struct watch *watch, const struct conf *conf, size_t mount,
+			    struct watch_place *place)
+{
+	const char *problem = filesystem_problem(place->filesystem, conf->remote_filesystems);
+	int r;
+
+	if (problem) {
+		place->left_alone = true;
+		(void)snprintf(place->note, sizeof(place->note), "%s", problem);
+		return 0;
+	}
+	if (filesystem_kind(place->filesystem) == FILESYSTEM_OVERLAY &&
+	    group_sees_layers(watch->group))
+		r = watch_layers(watch, mount, place);
+	else
+		r = watch_mark(watch, &watch->mounts.mounts[mount], &place->kind);
+	if (r < 0) {
+		place->kind = WATCH_NOTHING;
+		if (!*place->note)
+			(void)snprintf(place->note, sizeof(place->note), "%s", strerror(-r));
+	}
+	return r;
+}
+
+/* Returns the index of the mount's place, or a negative errno. *ret_r: whether it could be
+ * marked. */
+static ssize_t watch_add_place(struct watch *watch, const struct conf *conf, size_t mount,
+			       int *ret_r)
+{
+	const struct mount *of = &watch->mounts.mounts[mount];
+	struct watch_place *larger, *place;
+
+	*ret_r = 0;
+	for (size_t i = 0; i < watch->n_places; i++)
+		if (watch->places[i].mount_id == of->id)
+			return (ssize_t)i;
+	larger = reallocarray(watch->places, watch->n_places + 1, sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	watch->places = larger;
+	place = &larger[watch->n_places];
+	*place = (struct watch_place){
+		.mount_id = of->id,
+		.device = of->device,
+		.point = strdup(of->point),
+	};
+	if (!place->point)
+		return -ENOMEM;
+	(void)snprintf(place->filesystem, sizeof(place->filesystem), "%s", of->type);
+	*ret_r = watch_mark_place(watch, conf, mount, place);
+	return (ssize_t)watch->n_places++;
+}
+
+/* What of a rule is a path: all that it means is there or below. */
+static void watch_base(const struct conf_entry *include, char *buffer, size_t size)
+{
+	(void)snprintf(buffer, size, "%.*s", (int)match_literal_length(include->text),
+		       include->text);
+}
+
+/* The place that an include path is at. Whether it could be marked is what is returned. */
+static int watch_add_include(struct watch *watch, const struct conf *conf, const char *base)
+{
+	const struct mount *mount = mounts_of_path(&watch->mounts, base);
+	ssize_t place;
+	int r;
+
+	if (!mount)
+		return -ENOENT;
+	place = watch_add_place(watch, conf, (size_t)(mount - watch->mounts.mounts), &r);
+	if (place < 0)
+		return (int)place;
+	watch->includes[watch->n_includes++] = (size_t)place;
+	return r;
+}
+
+/* The kernel's own filesystems below an include path are not worth a line. */
+static bool watch_wants(const struct watch *watch, const struct conf *conf,
+			const struct mount *mount, const char *base)
+{
+	return path_rest(base, mount->point) && mounts_reachable(&watch->mounts, mount) &&
+	       filesystem_kind(mount->type) != FILESYSTEM_KERNEL &&
+	       filesystem_kind(mount->type) != FILESYSTEM_AUTOMOUNT &&
+	       policy_path(conf, mount->point).scope != POLICY_EXCLUDED;
+}
+
+/* What is mounted below an include path. Only -ENOMEM is an error. */
+static int watch_add_below(struct watch *watch, const struct conf *conf, const char *base)
+{
+	size_t n = watch->mounts.n; /* layers may be added on the way */
+	ssize_t place = 0;
+	int unused;
+
+	for (size_t i = 0; i < n && place >= 0; i++)
+		if (watch_wants(watch, conf, &watch->mounts.mounts[i], base))
+			place = watch_add_place(watch, conf, i, &unused);
+	return place < 0 ? (int)place : 0;
+}
+
+static int watch_read_mounts(struct watch *watch)
+{
+	FILE *stream = fopen("/proc/self/mountinfo", "re");
+	int r;
+
+	if (!stream)
+		return -errno;
+	r = mounts_read(&watch->mounts, stream);
+	(void)fclose(stream);
+	return r;
+}
+
+/* Fills an empty watch. On error base is what could not be watched, or empty. */
+static int watch_fill(struct watch *watch, const struct conf *conf, bool strict, char *base,
+		      size_t size)
+{
+	size_t n = conf->mode == CONTROL_MODE_OFF ? 0 : conf->include.n_entries;
+	int r = watch_read_mounts(watch);
+
+	*base = '\0';
+	if (r < 0)
+		return r;
+	watch->includes = calloc(n + 1, sizeof(*watch->includes));
+	if (!watch->includes)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		watch_base(&conf->include.entries[i], base, size);
+		r = watch_add_include(watch, conf, base);
+		if (r == -ENOMEM || (r < 0 && strict))
+			return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		watch_base(&conf->include.entries[i], base, size);
+		r = watch_add_below(watch, conf, base);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
 		size_t problem_size)
 {
-	size_t n = conf->mode == CONTROL_MODE_OFF ? 0 : conf->include.n_entries;
-	struct watch next = {.group = watch->group};
-	int r = 0;
+	char base[WIRE_PATH_MAX], escaped[512];
+	struct watch next;
+	int r;
 
-	next.entries = calloc(n + 1, sizeof(*next.entries));
-	if (!next.entries) {
-		(void)snprintf(problem, problem_size, "out of memory");
-		return -ENOMEM;
-	}
-
-	for (size_t i = 0; i < n && (r == 0 || !strict); i++)
-		r = watch_add(&next, &conf->include.entries[i]);
-	if (r < 0 && strict) {
-		const struct watch_entry *failed = &next.entries[next.n_entries - 1];
-		char escaped[512];
+	watch_init(&next, watch->group, watch->renames);
+	r = watch_fill(&next, conf, strict, base, sizeof(base));
+	if (r < 0) {
+		const struct watch_place *last =
+			next.n_places ? &next.places[next.n_places - 1] : NULL;
 
 		(void)snprintf(problem, problem_size, "cannot watch %s: %s",
-			       line_escape(escaped, sizeof(escaped), failed->path), failed->error);
+			       *base ? line_escape(escaped, sizeof(escaped), base) : "any path",
+			       last && *last->note ? last->note : strerror(-r));
 		watch_remove_missing(&next, watch);
 		watch_deinit(&next);
 		return r;
@@ -143,86 +338,28 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 	return 0;
 }
 
-size_t watch_count_missing(const struct watch *watch)
+const struct watch_place *watch_include(const struct watch *watch, size_t index)
+{
+	return index < watch->n_includes ? &watch->places[watch->includes[index]] : NULL;
+}
+
+bool watch_place_failed(const struct watch_place *place)
+{
+	return place->kind == WATCH_NOTHING && !place->left_alone;
+}
+
+size_t watch_count_failed(const struct watch *watch)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < watch->n_entries; i++)
-		n += *watch->entries[i].error != '\0';
+	for (size_t i = 0; i < watch->n_places; i++)
+		n += watch_place_failed(&watch->places[i]);
 	return n;
 }
 
-/* Opens a directory on the mount that an entry's path is on. */
-static int watch_open_mount(const struct watch_entry *entry)
+bool watch_reports_renames(const struct watch *watch, uint64_t device)
 {
-	char path[WIRE_PATH_MAX];
-	int fd = open(entry->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct watch_mark *mark = watch_find_mark(watch, device, 0);
 
-	if (fd >= 0 || errno != ENOTDIR)
-		return fd < 0 ? -errno : fd;
-	/* A single file is included. */
-	(void)snprintf(path, sizeof(path), "%s", entry->path);
-	*strrchr(path + 1, '/') = '\0';
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-/* Looks a file up on the entry's mount. */
-static int watch_lookup(const struct watch_entry *entry, int fd, char *buffer, size_t size)
-{
-	union {
-		struct file_handle handle;
-		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-	} file = {.handle.handle_bytes = MAX_HANDLE_SZ};
-	int unused, mount, found, r;
-
-	if (name_to_handle_at(fd, "", &file.handle, &unused, AT_EMPTY_PATH) < 0)
-		return -errno;
-	mount = watch_open_mount(entry);
-	if (mount < 0)
-		return mount;
-	found = open_by_handle_at(mount, &file.handle, O_PATH | O_CLOEXEC);
-	r = found < 0 ? -errno : file_path(found, buffer, size);
-	if (found >= 0)
-		close(found);
-	close(mount);
-	return r;
-}
-
-/* Whether files of this device may be on the entry's filesystem. A handle of another filesystem
- * would be taken for one of any file there. */
-static bool watch_may_hold(const struct watch_entry *entry, uint64_t device)
-{
-	return entry->files_device == device || !strcmp(entry->filesystem, "btrfs");
-}
-
-int watch_path(const struct watch *watch, int fd, char *buffer, size_t size)
-{
-	int r = file_path(fd, buffer, size);
-	char ours[WIRE_PATH_MAX];
-	struct statx status;
-	uint64_t device;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0)
-		return -errno;
-	device = makedev(status.stx_dev_major, status.stx_dev_minor);
-	for (size_t i = 0; i < watch->n_entries; i++)
-		if (watch->entries[i].mount_id == status.stx_mnt_id)
-			return r;
-
-	for (size_t i = 0; i < watch->n_entries; i++) {
-		const struct watch_entry *entry = &watch->entries[i];
-		int looked;
-
-		if (*entry->error || !watch_may_hold(entry, device))
-			continue;
-		looked = watch_lookup(entry, fd, ours, sizeof(ours));
-		if (looked == 0 && match_path(entry->path, ours)) {
-			(void)snprintf(buffer, size, "%s", ours);
-			return 0;
-		}
-		if (looked < 0)
-			r = looked;
-	}
-	return r;
+	return mark && mark->renames_watched;
 }

@@ -1,52 +1,80 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * watch: which filesystems are marked, and for which include paths.
+ * watch: which filesystems are marked, so that the kernel asks about opens on them.
  *
- * Owns the list of marks. A mark is on the whole filesystem that an include path is on; policy
- * decides which of its opens count, by the path that watch_path() gives them.
+ * A place is a mount that files in scope may be on: the one that an include path leads to, and each
+ * one below it. What a place is on gets marked: its superblock, or where the kernel knows no
+ * superblock marks each mount of it. An overlay is watched by its layers instead, as the kernel
+ * raises an event for the layer's file within each open through the overlay; an overlay must never
+ * be marked together with its layers, for then the open that the kernel does for us to hand us the
+ * event of the one raises an event of the other, and we would wait for ourselves.
+ *
+ * policy decides which of the opens count, by the path that locate() finds.
  */
 #include "../common/conf.h"
+#include "../common/mounts.h"
 #include "group.h"
+#include "renames.h"
 
 #include <holdfast/wire.h>
 
-struct watch_entry {
-	char path[WIRE_PATH_MAX]; /* what is marked: the part of the include rule before any * */
-	uint64_t device;	  /* of the superblock */
-	uint64_t files_device;	  /* what stat() says of its files; on btrfs, of one subvolume's */
-	uint64_t mount_id;	  /* of the mount that path is on */
-	char filesystem[32];	  /* its type: "ext4" */
-	char error[128];	  /* why it is not marked; empty: it is */
+enum watch_kind { WATCH_NOTHING, WATCH_SUPERBLOCK, WATCH_MOUNT, WATCH_LAYERS, WATCH_KIND_COUNT };
+
+/* watch_kind_name() returns a word for status; empty for WATCH_NOTHING. */
+const char *watch_kind_name(enum watch_kind kind);
+
+struct watch_place {
+	uint64_t mount_id;
+	uint64_t device;
+	char *point;
+	char filesystem[32]; /* its type: "ext4" */
+	enum watch_kind kind;
+	char note[128];	 /* for people: why it is not marked; empty: it is */
+	bool left_alone; /* not marked as configured, not for a failure */
+};
+
+struct watch_mark {
+	uint64_t device;
+	uint64_t mount_id;    /* WATCH_MOUNT only, else 0 */
+	char *point;	      /* by which it can be reached */
+	bool renames_watched; /* and moves on it are reported */
 };
 
 struct watch {
 	struct group *group;
-	struct watch_entry *entries; /* one for each include rule, in their order */
-	size_t n_entries;
+	struct renames *renames;
+	struct mounts mounts; /* of our namespace, and the layers of overlays among the places */
+	struct watch_place *places;
+	size_t n_places;
+	size_t *includes; /* for each include rule, in their order: its place */
+	size_t n_includes;
+	struct watch_mark *marks;
+	size_t n_marks;
 };
 
-void watch_init(struct watch *watch, struct group *group);
+void watch_init(struct watch *watch, struct group *group, struct renames *renames);
 void watch_deinit(struct watch *watch);
 
 /*
- * watch_apply() marks the filesystem of every include path of conf and unmarks those no longer
- * needed; in mode off it unmarks all. Returns 0, or a negative errno with what failed in problem.
- * strict: all or nothing, when one mark fails the old ones stay. Otherwise what can be marked is,
- * each entry says what happened to it, and only -ENOMEM is an error.
+ * watch_apply() marks what the include paths of conf are on and what is mounted below them, and
+ * unmarks what is no longer needed; in mode off it unmarks all. An include path need not exist: the
+ * filesystem it would appear on is marked. Returns 0, or a negative errno with what failed in
+ * problem. strict: all or nothing for the filesystems that include paths are on; when one cannot be
+ * marked the old marks stay. Otherwise what can be marked is, each place says what happened to it,
+ * and only -ENOMEM, or an error in reading the mounts, is an error.
  */
 int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
 		size_t problem_size);
 
-/* watch_count_missing() returns how many include paths are not marked. */
-size_t watch_count_missing(const struct watch *watch);
+/* watch_include() returns the place of an include rule; NULL: nothing is watched, as in mode
+ * off. */
+const struct watch_place *watch_include(const struct watch *watch, size_t index);
 
-/*
- * watch_path() writes the path of an open file in the terms of the rules. What /proc/self/fd says
- * is the path by the mount that the opener came through, and that may be a bind mount elsewhere, a
- * container's root or a mount of another namespace; the file is then looked up by its handle on our
- * own mount. Returns 0, or a negative errno where it cannot be told: then buffer holds something
- * for people. For that lookup it opens a directory, which raises no event: directories are not
- * watched.
- */
-int watch_path(const struct watch *watch, int fd, char *buffer, size_t size);
+/* watch_place_failed() says whether a place that should be watched is not. */
+bool watch_place_failed(const struct watch_place *place);
+
+size_t watch_count_failed(const struct watch *watch);
+
+/* watch_reports_renames() says whether each move on a superblock is reported. */
+bool watch_reports_renames(const struct watch *watch, uint64_t device);

@@ -39,6 +39,7 @@ const char *report_answer_name(uint32_t answer)
 		[WIRE_ANSWER_BLOCKED] = "blocked",
 		[WIRE_ANSWER_NOTIFIED] = "notified",
 		[WIRE_ANSWER_LATE] = "opened-before-verdict",
+		[WIRE_ANSWER_MOVED] = "moved-in",
 	};
 
 	return answer < WIRE_ANSWER_COUNT ? names[answer] : "unknown";

@@ -77,6 +77,10 @@ static int reporter_take_found(void *context, struct chan_message *message)
 		reporter_note(context, LOG_ERR,
 			      "the file of the line above was opened before its verdict came: "
 			      "hold-timeout had passed");
+	if (found->answer == WIRE_ANSWER_MOVED)
+		reporter_note(context, LOG_ERR,
+			      "the file of the line above came with a directory that was moved "
+			      "here; it can have been opened in the moment before it was scanned");
 	return 0;
 }
 

@@ -101,6 +101,7 @@ static int setup(void **state)
 	static const struct gate_callbacks owner = {.progress = ignore, .switched = ignore};
 	static struct fixture fixture;
 	const char *what;
+	FILE *mounts;
 	int ends[2];
 
 	fixture = (struct fixture){.conf = conf_new(), .engine = -1, .worker = -1};
@@ -117,6 +118,10 @@ static int setup(void **state)
 	if (gate_init(&fixture.gate, fixture.event, fixture.outbox, &owner, &fixture, &what) < 0)
 		return -1;
 	fixture.initialized = true;
+	mounts = fopen("/proc/self/mountinfo", "re");
+	if (!mounts || mounts_read(&fixture.gate.watch.mounts, mounts) < 0)
+		return -1;
+	(void)fclose(mounts);
 	gate_set_conf(&fixture.gate, fixture.conf);
 	return 0;
 }
