@@ -30,7 +30,7 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 {
 	struct statx status;
 
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS, &status) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) < 0)
 		return -errno;
 
 	*ret_id = (struct file_id){

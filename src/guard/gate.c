@@ -643,6 +643,8 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 		.event = event,
 		.group.fd = -1,
 		.renames.fd = -1,
+		.remote.results = {-1, -1},
+		.visitor = {.directories = {-1, -1}, .files = {-1, -1}},
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
@@ -658,7 +660,7 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	if (r < 0)
 		return r;
 	request_table_init(&gate->requests, &gate->events);
-	watch_init(&gate->watch, &gate->group, &gate->renames);
+	watch_init(&gate->watch, &gate->group, &gate->renames, &gate->remote);
 	bypass_init(&gate->bypass, &gate->group, &gate->watch);
 	pins_init(&gate->pins, &gate->group, &gate->watch.mounts);
 	alert_init(&gate->alert, reporter);
@@ -667,6 +669,9 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	gate->pool = pool_new(event, &callbacks, gate);
 	if (!gate->pool)
 		return -ENOMEM;
+	r = remote_init(&gate->remote, &gate->group);
+	if (r < 0)
+		return r;
 	r = sd_event_add_time(event, &gate->sweeper, CLOCK_MONOTONIC, 0, SWEEP_INTERVAL_US / 10,
 			      gate_on_sweep, gate);
 	if (r < 0)
@@ -696,4 +701,5 @@ void gate_deinit(struct gate *gate)
 	request_table_deinit(&gate->requests);
 	event_table_deinit(&gate->events);
 	watch_deinit(&gate->watch);
+	remote_deinit(&gate->remote);
 }

@@ -32,6 +32,7 @@ struct gate {
 	sd_event *event;
 	struct group group;
 	struct renames renames;
+	struct remote remote;
 	struct watch watch;   /* what is marked */
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */

@@ -20,6 +20,7 @@
 
 /* The supervisor comes first: its heartbeat, and what it says of the peers. */
 #define CHANNEL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 20)
+#define MOUNTS_PRIORITY	 (SD_EVENT_PRIORITY_NORMAL - 15)
 
 struct guard {
 	sd_event *event;
@@ -79,20 +80,34 @@ static int guard_try_start(struct guard *guard)
 	return 0;
 }
 
-/* Something was mounted or unmounted: what an include path is on may have changed. */
-static int guard_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+/* Looks anew at what the include paths are on and what is below them. */
+static void guard_watch_again(struct guard *guard)
 {
-	struct guard *guard = userdata;
 	size_t failed = watch_count_failed(&guard->gate.watch);
 	char problem[WIRE_TEXT_MAX];
 
 	if (!guard->started)
-		return 0;
+		return;
 	if (watch_apply(&guard->gate.watch, guard->conf, false, problem, sizeof(problem)) < 0)
 		log_error("%s", problem);
 	else if (watch_count_failed(&guard->gate.watch) > failed)
 		guard_log_missing(guard);
 	gate_mounts_changed(&guard->gate);
+}
+
+/* Something was mounted or unmounted. */
+static int guard_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	guard_watch_again(userdata);
+	return 0;
+}
+
+static int guard_on_remote(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct guard *guard = userdata;
+
+	if (remote_read(&guard->gate.remote))
+		guard_watch_again(guard);
 	return 0;
 }
 
@@ -296,7 +311,15 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	guard->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 	if (guard->mounts < 0)
 		return -errno;
-	r = sd_event_add_io(guard->event, NULL, guard->mounts, EPOLLPRI, guard_on_mounts, guard);
+	r = sd_event_add_io(guard->event, &source, guard->mounts, EPOLLPRI, guard_on_mounts, guard);
+	if (r < 0)
+		return r;
+	/* What is mounted is open to everybody until it is marked. */
+	r = sd_event_source_set_priority(source, MOUNTS_PRIORITY);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(guard->event, NULL, remote_fd(&guard->gate.remote), EPOLLIN,
+			    guard_on_remote, guard);
 	if (r < 0)
 		return r;
 	*ret_what = "cannot make an event loop";

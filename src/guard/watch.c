@@ -29,9 +29,10 @@ const char *watch_kind_name(enum watch_kind kind)
 	return (unsigned)kind < WATCH_KIND_COUNT ? names[kind] : "";
 }
 
-void watch_init(struct watch *watch, struct group *group, struct renames *renames)
+void watch_init(struct watch *watch, struct group *group, struct renames *renames,
+		struct remote *remote)
 {
-	*watch = (struct watch){.group = group, .renames = renames};
+	*watch = (struct watch){.group = group, .renames = renames, .remote = remote};
 }
 
 void watch_deinit(struct watch *watch)
@@ -44,7 +45,7 @@ void watch_deinit(struct watch *watch)
 	free(watch->includes);
 	free(watch->marks);
 	mounts_free(&watch->mounts);
-	watch_init(watch, watch->group, watch->renames);
+	watch_init(watch, watch->group, watch->renames, watch->remote);
 }
 
 /* --- marks --- */
@@ -172,6 +173,22 @@ static int watch_layers(struct watch *watch, size_t overlay, struct watch_place 
 	return r;
 }
 
+/* Returns 0 while the answer of whoever serves it is awaited, too. */
+static int watch_remote(struct watch *watch, struct watch_place *place)
+{
+	int r = remote_mark(watch->remote, place->device, place->mount_id, place->point);
+
+	place->pending = r == -EINPROGRESS;
+	if (place->pending) {
+		(void)snprintf(place->note, sizeof(place->note),
+			       "its server or program is asked, and has not answered");
+		return 0;
+	}
+	place->kind = watch->group->features.has[FEATURE_FILESYSTEM_MARKS] ? WATCH_SUPERBLOCK
+									   : WATCH_MOUNT;
+	return r;
+}
+
 static int watch_mark_place(struct watch *watch, const struct conf *conf, size_t mount,
 			    struct watch_place *place)
 {
@@ -183,8 +200,10 @@ static int watch_mark_place(struct watch *watch, const struct conf *conf, size_t
 		(void)snprintf(place->note, sizeof(place->note), "%s", problem);
 		return 0;
 	}
-	if (filesystem_kind(place->filesystem) == FILESYSTEM_OVERLAY &&
-	    group_sees_layers(watch->group))
+	if (filesystem_kind(place->filesystem) == FILESYSTEM_REMOTE)
+		r = watch_remote(watch, place);
+	else if (filesystem_kind(place->filesystem) == FILESYSTEM_OVERLAY &&
+		 group_sees_layers(watch->group))
 		r = watch_layers(watch, mount, place);
 	else
 		r = watch_mark(watch, &watch->mounts.mounts[mount], &place->kind);
@@ -311,6 +330,13 @@ static int watch_fill(struct watch *watch, const struct conf *conf, bool strict,
 	return 0;
 }
 
+static bool watch_has_mount(const void *context, const struct remote_mark *mark)
+{
+	const struct mount *mount = mounts_find(context, mark->mount_id);
+
+	return mount && mount->device == mark->device;
+}
+
 int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
 		size_t problem_size)
 {
@@ -318,7 +344,7 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 	struct watch next;
 	int r;
 
-	watch_init(&next, watch->group, watch->renames);
+	watch_init(&next, watch->group, watch->renames, watch->remote);
 	r = watch_fill(&next, conf, strict, base, sizeof(base));
 	if (r < 0) {
 		const struct watch_place *last =
@@ -335,6 +361,7 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 	watch_remove_missing(watch, &next);
 	watch_deinit(watch);
 	*watch = next;
+	remote_keep(watch->remote, watch_has_mount, &watch->mounts);
 	return 0;
 }
 
@@ -345,7 +372,7 @@ const struct watch_place *watch_include(const struct watch *watch, size_t index)
 
 bool watch_place_failed(const struct watch_place *place)
 {
-	return place->kind == WATCH_NOTHING && !place->left_alone;
+	return place->kind == WATCH_NOTHING && !place->left_alone && !place->pending;
 }
 
 size_t watch_count_failed(const struct watch *watch)

@@ -15,6 +15,7 @@
 #include "../common/conf.h"
 #include "../common/mounts.h"
 #include "group.h"
+#include "remote.h"
 #include "renames.h"
 
 #include <holdfast/wire.h>
@@ -32,6 +33,7 @@ struct watch_place {
 	enum watch_kind kind;
 	char note[128];	 /* for people: why it is not marked; empty: it is */
 	bool left_alone; /* not marked as configured, not for a failure */
+	bool pending;	 /* not marked yet, see remote.h */
 };
 
 struct watch_mark {
@@ -44,6 +46,7 @@ struct watch_mark {
 struct watch {
 	struct group *group;
 	struct renames *renames;
+	struct remote *remote;
 	struct mounts mounts; /* of our namespace, and the layers of overlays among the places */
 	struct watch_place *places;
 	size_t n_places;
@@ -53,7 +56,8 @@ struct watch {
 	size_t n_marks;
 };
 
-void watch_init(struct watch *watch, struct group *group, struct renames *renames);
+void watch_init(struct watch *watch, struct group *group, struct renames *renames,
+		struct remote *remote);
 void watch_deinit(struct watch *watch);
 
 /*
