@@ -26,10 +26,12 @@ struct child_setup {
 const char *child_name(enum child_role role);
 
 /*
- * child_start() starts a program. Returns its pid, with our end of the channel in *ret_channel, or
- * a negative errno. A program that cannot be executed exits with 127.
+ * child_start() starts a program, with the configuration conf: of that the engine's mount namespace
+ * depends. Returns its pid, with our end of the channel in *ret_channel, or a negative errno. A
+ * program that cannot be executed exits with 127.
  */
-pid_t child_start(const struct child_setup *setup, enum child_role role, int *ret_channel);
+pid_t child_start(const struct child_setup *setup, enum child_role role, const struct conf *conf,
+		  int *ret_channel);
 
 /*
  * child_load_conf() forks a child that reads and resolves the configuration: that opens files and

@@ -122,7 +122,7 @@ void reload_loader_ended(struct service *service)
 	}
 
 	reload->step = RELOAD_ENGINE;
-	reload->engine = service_spawn(service, CHILD_ENGINE, reload->snapshot);
+	reload->engine = service_spawn(service, CHILD_ENGINE, reload->conf, reload->snapshot);
 	if (!reload->engine)
 		reload_abort(service, "no engine can be started");
 }

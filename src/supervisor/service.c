@@ -97,7 +97,8 @@ static void service_equip_guard(struct service *service)
 
 /* --- starting --- */
 
-struct child *service_spawn(struct service *service, enum child_role role, int snapshot)
+struct child *service_spawn(struct service *service, enum child_role role, const struct conf *conf,
+			    int snapshot)
 {
 	struct child *child = calloc(1, sizeof(*child));
 	pid_t pid = -ENOMEM;
@@ -110,7 +111,7 @@ struct child *service_spawn(struct service *service, enum child_role role, int s
 			.channel = -1,
 			.started_us = clock_monotonic_us(),
 		};
-		pid = child_start(service->setup, role, &child->channel);
+		pid = child_start(service->setup, role, conf, &child->channel);
 	}
 	if (pid < 0) {
 		log_error("cannot start %s: %s", child_name(role), strerror(-pid));
@@ -154,7 +155,7 @@ static void service_spawn_later(struct service *service, enum child_role role, u
 
 void service_spawn_current(struct service *service, enum child_role role)
 {
-	service->current[role] = service_spawn(service, role, service->snapshot);
+	service->current[role] = service_spawn(service, role, service->conf, service->snapshot);
 	if (!service->current[role])
 		service_spawn_later(service, role, 1);
 	else if (role == CHILD_GUARD)

@@ -75,9 +75,10 @@ struct service {
 	bool stopping;
 };
 
-/* service_spawn() starts a program and sends it the configuration in snapshot. NULL on failure,
- * logged. */
-struct child *service_spawn(struct service *service, enum child_role role, int snapshot);
+/* service_spawn() starts a program and sends it the configuration conf, as snapshot. NULL on
+ * failure, logged. */
+struct child *service_spawn(struct service *service, enum child_role role, const struct conf *conf,
+			    int snapshot);
 
 /* service_spawn_current() starts the program of a role that has none; it will be tried again later
  * when that fails. */

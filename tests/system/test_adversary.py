@@ -158,8 +158,7 @@ def test_a_filesystem_that_takes_the_place_of_another_is_protected(place, volume
     assert open_as(NOBODY, first / "eicar").error == "EPERM"
 
     run("umount", first.path)
-    if propagation == "shared":  # otherwise the engine's mount namespace does not get to know
-        wait_until(first.is_gone, "nothing of the service holds on to the filesystem")
+    wait_until(first.is_gone, "nothing of the service holds on to the filesystem")
     wait_until(lambda: filesystem_of(service) == "tmpfs", "the filesystem below is seen")
     assert open_as(NOBODY, infected).error == "EPERM"
 
