@@ -128,17 +128,22 @@ void bypass_mounts_changed(struct bypass *bypass, bypass_moved moved, void *cont
 
 /* --- beginning --- */
 
-static bool only_root_writes(const struct statx *directory)
+/*
+ * Whether only root can give a directory that is in another one a new name, there or elsewhere: for
+ * either one must be able to write to the one that it is in, and if that has the sticky bit, own
+ * one of the two. Where an access list says more than the mode, the bits of the group are the most
+ * that it gives.
+ */
+static bool only_root_moves(const struct statx *directory, const struct statx *in)
 {
-	/* Where an access list says more, the bits of the group are the most that it gives. */
-	return directory->stx_uid == 0 && !(directory->stx_mode & (S_IWGRP | S_IWOTH));
+	if (in->stx_uid != 0)
+		return false;
+	return !(in->stx_mode & (S_IWGRP | S_IWOTH)) ||
+	       ((in->stx_mode & S_ISVTX) && directory->stx_uid == 0);
 }
 
-/*
- * Walks up from a directory to the root of its mount, notes the way, and returns whether only root
- * can move any of them: to move a directory elsewhere one must be able to write to it and to the
- * one it is in.
- */
+/* Walks up from a directory to the root of its mount, notes the way, and returns whether only root
+ * can move any of them. */
 static bool bypass_walk(struct bypass_directory *directory, int fd)
 {
 	struct statx here = {0}, above;
@@ -157,7 +162,7 @@ static bool bypass_walk(struct bypass_directory *directory, int fd)
 		else if (above.stx_mnt_id != here.stx_mnt_id || file_same(&above, &here))
 			break;
 		else
-			safe = only_root_writes(&here) || only_root_writes(&above);
+			safe = only_root_moves(&here, &above);
 		directory->way[directory->n_way++] =
 			handle_hash(handle.type, handle.bytes, handle.size);
 		here = above;

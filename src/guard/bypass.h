@@ -6,9 +6,9 @@
  *
  * It must ask again when such a directory comes into scope. The kernel keeps that mark wherever the
  * directory is moved, and tells of the move only afterwards. So that nobody can use the moment
- * between, only directories are bypassed that no one but root can move: each directory on the way
- * down from the root of the mount, or the one that it is in, can be written to by root alone. What
- * root moves is looked at right after the move.
+ * between, only directories are bypassed that no one but root can move: the directories on the way
+ * down from the root of the mount can be written to by root alone, or have the sticky bit and hold
+ * root's. What root moves is looked at right after the move.
  *
  * Needs FEATURE_IGNORE_MARKS and FEATURE_RENAME_WATCH. Bounded: the directories that were seen
  * last.
