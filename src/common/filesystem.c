@@ -10,6 +10,7 @@ static const struct {
 	enum filesystem_kind kind;
 } kinds[] = {
 	{"overlay", FILESYSTEM_OVERLAY},   {"ecryptfs", FILESYSTEM_STACKED},
+	{"aufs", FILESYSTEM_STACKED},	   {"shiftfs", FILESYSTEM_STACKED},
 	{"autofs", FILESYSTEM_AUTOMOUNT},
 
 	{"9p", FILESYSTEM_REMOTE},	   {"afs", FILESYSTEM_REMOTE},
@@ -20,8 +21,9 @@ static const struct {
 	{"gpfs", FILESYSTEM_REMOTE},	   {"lustre", FILESYSTEM_REMOTE},
 	{"nfs", FILESYSTEM_REMOTE},	   {"nfs4", FILESYSTEM_REMOTE},
 	{"ocfs2", FILESYSTEM_REMOTE},	   {"orangefs", FILESYSTEM_REMOTE},
-	{"smb3", FILESYSTEM_REMOTE},	   {"smbfs", FILESYSTEM_REMOTE},
-	{"virtiofs", FILESYSTEM_REMOTE},
+	{"panfs", FILESYSTEM_REMOTE},	   {"prl_fs", FILESYSTEM_REMOTE},
+	{"vboxsf", FILESYSTEM_REMOTE},	   {"smb3", FILESYSTEM_REMOTE},
+	{"smbfs", FILESYSTEM_REMOTE},	   {"virtiofs", FILESYSTEM_REMOTE},
 
 	{"binder", FILESYSTEM_KERNEL},	   {"binfmt_misc", FILESYSTEM_KERNEL},
 	{"bpf", FILESYSTEM_KERNEL},	   {"cgroup", FILESYSTEM_KERNEL},

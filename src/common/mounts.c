@@ -71,15 +71,15 @@ char *mounts_unescape(const char *text)
  * directory tree, a namespace's file for one, has a root that is no path. */
 static int mounts_read_line(struct mounts *mounts, char *line)
 {
-	char *root = NULL, *point = NULL, *type = NULL, *options = NULL,
+	char *root = NULL, *point = NULL, *flags = NULL, *type = NULL, *options = NULL,
 	     *rest = strstr(line, " - ");
 	unsigned long long id, parent;
 	unsigned device_major, device_minor;
 	int r = 0;
 
 	if (rest &&
-	    sscanf(line, "%llu %llu %u:%u %ms %ms", &id, &parent, &device_major, &device_minor,
-		   &root, &point) == 6 &&
+	    sscanf(line, "%llu %llu %u:%u %ms %ms %ms", &id, &parent, &device_major, &device_minor,
+		   &root, &point, &flags) == 7 &&
 	    sscanf(rest, " - %ms %*s %ms", &type, &options) >= 1 && *root == '/' && *point == '/')
 		r = mounts_append(mounts, (struct mount){
 						  .id = id,
@@ -89,9 +89,11 @@ static int mounts_read_line(struct mounts *mounts, char *line)
 						  .point = mounts_unescape(point),
 						  .type = strdup(type),
 						  .options = strdup(options ? options : ""),
+						  .is_idmapped = strstr(flags, "idmapped"),
 					  });
 	free(root);
 	free(point);
+	free(flags);
 	free(type);
 	free(options);
 	return r;
@@ -109,6 +111,9 @@ int mounts_read(struct mounts *mounts, FILE *stream)
 	if (r == 0 && ferror(stream))
 		r = errno ? -errno : -EIO;
 	free(line);
+	for (size_t i = 0; i < mounts->n; i++)
+		mounts->mounts[i].is_reachable =
+			mounts_of_path(mounts, mounts->mounts[i].point) == &mounts->mounts[i];
 	return r;
 }
 
@@ -155,16 +160,11 @@ const struct mount *mounts_of_path(const struct mounts *mounts, const char *path
 	return mount;
 }
 
-bool mounts_reachable(const struct mounts *mounts, const struct mount *mount)
-{
-	return mount->id && mounts_of_path(mounts, mount->point) == mount;
-}
-
 const struct mount *mounts_showing(const struct mounts *mounts, uint64_t device)
 {
 	for (size_t i = 0; i < mounts->n; i++)
-		if (mounts->mounts[i].device == device &&
-		    mounts_reachable(mounts, &mounts->mounts[i]))
+		if (mounts->mounts[i].id && mounts->mounts[i].device == device &&
+		    mounts->mounts[i].is_reachable)
 			return &mounts->mounts[i];
 	return NULL;
 }
@@ -205,6 +205,7 @@ int mounts_add_layer(struct mounts *mounts, size_t overlay, const struct mount *
 					     .point = strdup(over->point),
 					     .type = strdup(on->type),
 					     .options = strdup(on->options),
+					     .is_reachable = over->is_reachable,
 					     .is_lower = is_lower || over->is_lower,
 				     });
 }

@@ -23,11 +23,13 @@
 struct mount {
 	uint64_t id; /* as statx() gives it; 0 for a layer */
 	uint64_t parent;
-	uint64_t device; /* of the superblock; on btrfs not what stat() says of its files */
-	char *root;	 /* the directory shown, as a path inside the superblock */
-	char *point;	 /* where */
-	char *type;	 /* "ext4" */
-	char *options;	 /* of the superblock, still escaped */
+	uint64_t device;   /* of the superblock; on btrfs not what stat() says of its files */
+	char *root;	   /* the directory shown, as a path inside the superblock */
+	char *point;	   /* where */
+	char *type;	   /* "ext4" */
+	char *options;	   /* of the superblock, still escaped */
+	bool is_reachable; /* its path leads to it: it is not hidden under another mount */
+	bool is_idmapped;  /* the owners of its files seem to be others (mount_setattr(2)) */
 	bool is_lower; /* a layer that is only read: the overlay may call its files otherwise, once
 			  directories have been renamed in it (redirect_dir, metacopy) */
 };
@@ -55,9 +57,6 @@ const struct mount *mounts_find(const struct mounts *mounts, uint64_t id);
 /* mounts_of_path() returns the mount that a path without symbolic links leads to, whether it exists
  * or not; NULL only where nothing is mounted at the root. */
 const struct mount *mounts_of_path(const struct mounts *mounts, const char *path);
-
-/* mounts_reachable() says whether its path leads to a mount: it is not hidden under another. */
-bool mounts_reachable(const struct mounts *mounts, const struct mount *mount);
 
 /* mounts_showing() returns a mount that can be reached and shows something of this superblock. */
 const struct mount *mounts_showing(const struct mounts *mounts, uint64_t device);

@@ -34,14 +34,66 @@ void bypass_init(struct bypass *bypass, struct group *group, const struct watch 
 	*bypass = (struct bypass){.group = group, .watch = watch};
 }
 
+/* --- the ways --- */
+
+/* A directory that is on the way to some that are bypassed. Whoever renames directories of his own
+ * must not cost us a search. */
+struct bypass_way {
+	uint64_t hash;
+	unsigned n; /* ways that it is on */
+	UT_hash_handle hh;
+};
+
+static struct bypass_way *bypass_find_way(const struct bypass *bypass, uint64_t hash)
+{
+	struct bypass_way *way;
+
+	HASH_FIND(hh, bypass->ways, &hash, sizeof(hash), way);
+	return way;
+}
+
+static void bypass_leave_way(struct bypass *bypass, uint64_t hash)
+{
+	struct bypass_way *way = bypass_find_way(bypass, hash);
+
+	if (way && --way->n == 0) {
+		HASH_DEL(bypass->ways, way);
+		free(way);
+	}
+}
+
+/* Returns false when out of memory: then it is on no way. */
+static bool bypass_enter_way(struct bypass *bypass, uint64_t hash)
+{
+	struct bypass_way *way = bypass_find_way(bypass, hash);
+
+	if (!way) {
+		way = calloc(1, sizeof(*way));
+		if (!way)
+			return false;
+		way->hash = hash;
+		HASH_ADD(hh, bypass->ways, hash, sizeof(way->hash), way);
+	}
+	way->n++;
+	return true;
+}
+
+static void bypass_leave(struct bypass *bypass, struct bypass_directory *directory)
+{
+	while (directory->n_way)
+		bypass_leave_way(bypass, directory->way[--directory->n_way]);
+	bypass->n -= directory->bypassed;
+	directory->bypassed = false;
+}
+
 static void bypass_drop(struct bypass *bypass, struct bypass_directory *directory)
 {
-	bypass->n -= directory->bypassed;
+	bypass_leave(bypass, directory);
 	HASH_DEL(bypass->by_path, directory);
 	free(directory);
 }
 
-void bypass_forget(struct bypass *bypass)
+void bypass_deinit(struct bypass *bypass)
 {
 	struct bypass_directory *directory, *next;
 
@@ -49,9 +101,12 @@ void bypass_forget(struct bypass *bypass)
 		bypass_drop(bypass, directory);
 }
 
-void bypass_deinit(struct bypass *bypass)
+/* Starts over when all marks have gone. */
+static void bypass_notice(struct bypass *bypass)
 {
-	bypass_forget(bypass);
+	if (bypass->epoch != bypass->group->epoch)
+		bypass_deinit(bypass);
+	bypass->epoch = bypass->group->epoch;
 }
 
 /* --- ending --- */
@@ -65,16 +120,20 @@ static int bypass_open(const struct bypass *bypass, const struct bypass_director
 		     : -ENOENT;
 }
 
-/* Forgets a directory. The kernel's mark goes with it; where the directory cannot be opened any
- * more, on a filesystem that was unmounted for one, there is nothing to open in it either. */
+/* Forgets a directory, and the kernel's mark with it. One that cannot be opened, because its
+ * filesystem is not mounted here any more, may still be somewhere else: then all marks go. */
 static void bypass_end_one(struct bypass *bypass, struct bypass_directory *directory,
 			   bypass_moved moved, void *context)
 {
-	int fd = directory->bypassed ? bypass_open(bypass, directory) : -1;
+	bool bypassed = directory->bypassed;
+	int fd = bypassed ? bypass_open(bypass, directory) : -1;
 
 	bypass_drop(bypass, directory);
-	if (fd < 0)
+	if (fd < 0) {
+		if (bypassed && bypass->epoch == bypass->group->epoch)
+			group_forget_all(bypass->group);
 		return;
+	}
 	(void)group_look_into(bypass->group, fd);
 	if (moved)
 		moved(context, fd);
@@ -85,6 +144,7 @@ void bypass_end_all(struct bypass *bypass, bypass_moved moved, void *context)
 {
 	struct bypass_directory *directory, *next;
 
+	bypass_notice(bypass);
 	HASH_ITER (hh, bypass->by_path, directory, next)
 		bypass_end_one(bypass, directory, moved, context);
 }
@@ -101,7 +161,8 @@ void bypass_end(struct bypass *bypass, uint64_t hash, bypass_moved moved, void *
 {
 	struct bypass_directory *directory, *next;
 
-	if (!bypass->n)
+	bypass_notice(bypass);
+	if (!bypass_find_way(bypass, hash))
 		return;
 	HASH_ITER (hh, bypass->by_path, directory, next)
 		if (bypass_goes_by(directory, hash))
@@ -114,6 +175,7 @@ void bypass_mounts_changed(struct bypass *bypass, bypass_moved moved, void *cont
 	struct bypass_directory *directory, *next;
 	uint64_t device = 0, names = 0;
 
+	bypass_notice(bypass);
 	HASH_ITER (hh, bypass->by_path, directory, next) {
 		if (!directory->bypassed)
 			continue;
@@ -144,27 +206,27 @@ static bool only_root_moves(const struct statx *directory, const struct statx *i
 
 /* Walks up from a directory to the root of its mount, notes the way, and returns whether only root
  * can move any of them. */
-static bool bypass_walk(struct bypass_directory *directory, int fd)
+static bool bypass_walk(struct handle *ret_handle, int fd, uint64_t *ret_way, unsigned *ret_n)
 {
 	struct statx here = {0}, above;
 	struct handle handle;
 	bool safe = true;
 	int up, at = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
-	for (directory->n_way = 0; at >= 0 && safe; at = up) {
-		if (statx(at, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &above) < 0 ||
-		    handle_of(at, &handle) < 0 || directory->n_way == BYPASS_DEPTH_MAX) {
+	for (*ret_n = 0; at >= 0 && safe; at = up) {
+		if (statx(at, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+			  STATX_BASIC_STATS | STATX_MNT_ID, &above) < 0 ||
+		    handle_of(at, &handle) < 0 || *ret_n == BYPASS_DEPTH_MAX) {
 			safe = false;
 			break;
 		}
-		if (directory->n_way == 0)
-			directory->handle = handle;
+		if (*ret_n == 0)
+			*ret_handle = handle;
 		else if (above.stx_mnt_id != here.stx_mnt_id || file_same(&above, &here))
 			break;
 		else
 			safe = only_root_moves(&here, &above);
-		directory->way[directory->n_way++] =
-			handle_hash(handle.type, handle.bytes, handle.size);
+		ret_way[(*ret_n)++] = handle_hash(handle.type, handle.bytes, handle.size);
 		here = above;
 		up = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 		close(at);
@@ -185,7 +247,8 @@ static bool bypass_shows_through(const struct mounts *mounts, const struct conf 
 
 		if (mount->device != device)
 			continue;
-		if (!mount->id && path_rest(mount->root, inside))
+		/* By a mount whose ids are mapped somebody else is root. */
+		if (mount->is_idmapped || (!mount->id && path_rest(mount->root, inside)))
 			return true;
 		if (name && *name && !strchr(name + 1, '/') &&
 		    policy_path(conf, mount->point).scope == POLICY_IN_SCOPE)
@@ -211,28 +274,51 @@ static bool bypass_is_outside(const struct bypass *bypass, const struct conf *co
 	       watch_reports_renames(bypass->watch, location->device);
 }
 
+/* Notes where a directory is, and tells the kernel. */
+static bool bypass_mark(struct bypass *bypass, const struct conf *conf,
+			struct bypass_directory *directory, int fd, struct location *location)
+{
+	uint64_t way[BYPASS_DEPTH_MAX];
+	unsigned n_way;
+
+	if (!bypass_is_outside(bypass, conf, fd, directory->path, location) ||
+	    !bypass_walk(&directory->handle, fd, way, &n_way))
+		return false;
+	for (; directory->n_way < n_way; directory->n_way++) {
+		directory->way[directory->n_way] = way[directory->n_way];
+		if (!bypass_enter_way(bypass, way[directory->n_way]))
+			return false;
+	}
+	return group_pass_over(bypass->group, fd) == 0;
+}
+
 static bool bypass_begin(struct bypass *bypass, const struct conf *conf,
 			 struct bypass_directory *directory)
 {
-	int fd =
-		open(directory->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	const struct mounts *mounts = &bypass->watch->mounts;
+	const struct mount *mount = mounts_of_path(mounts, directory->path);
+	int fd = mount ? file_open_directory(directory->path, mount->id, true) : -ENOENT;
 	struct location location;
-	bool done = false;
 
 	if (fd < 0)
 		return false;
-	if (bypass_is_outside(bypass, conf, fd, directory->path, &location) &&
-	    bypass_walk(directory, fd) && group_pass_over(bypass->group, fd) == 0) {
+	bypass_leave(bypass, directory);
+	directory->bypassed = bypass_mark(bypass, conf, directory, fd, &location);
+	if (directory->bypassed) {
+		bypass->n++;
 		directory->device = location.device;
-		directory->names = mounts_names_hash(&bypass->watch->mounts, location.device);
+		directory->names = mounts_names_hash(mounts, location.device);
 		/* It may have been moved after its path was read and before the way was noted;
 		 * later moves are reported. */
-		done = bypass_is_outside(bypass, conf, fd, directory->path, &location);
-		if (!done)
+		if (!bypass_is_outside(bypass, conf, fd, directory->path, &location)) {
 			(void)group_look_into(bypass->group, fd);
+			bypass_leave(bypass, directory);
+		}
+	} else {
+		bypass_leave(bypass, directory);
 	}
 	close(fd);
-	return done;
+	return directory->bypassed;
 }
 
 static struct bypass_directory *bypass_find(struct bypass *bypass, const char *path, size_t length)
@@ -261,13 +347,12 @@ void bypass_count(struct bypass *bypass, const struct conf *conf, const char *fi
 
 	if (!bypass->group->features.has[FEATURE_IGNORE_MARKS] || length >= PATH_MAX)
 		return;
+	bypass_notice(bypass);
 	directory = bypass_find(bypass, file, length);
 	if (!directory || ++directory->opens < directory->worth_it)
 		return;
 	/* If it is already, the kernel has dropped the mark to save memory. */
-	bypass->n -= directory->bypassed;
-	directory->bypassed = bypass_begin(bypass, conf, directory);
-	bypass->n += directory->bypassed;
+	directory->worth_it =
+		bypass_begin(bypass, conf, directory) ? WORTH_IT : WORTH_IT * AGAIN_AFTER;
 	directory->opens = 0;
-	directory->worth_it = directory->bypassed ? WORTH_IT : WORTH_IT * AGAIN_AFTER;
 }

@@ -26,12 +26,15 @@
 #define BYPASS_DEPTH_MAX 32
 
 struct bypass_directory;
+struct bypass_way;
 
 struct bypass {
 	struct group *group;
 	const struct watch *watch;
 	struct bypass_directory *by_path; /* hash, and the order in which they were seen first */
-	unsigned n;			  /* that the kernel does not ask about */
+	struct bypass_way *ways;	  /* hash: the directories on the way to those bypassed */
+	unsigned n;			  /* bypassed */
+	unsigned epoch;			  /* of the group, when they were */
 };
 
 /* Told of a bypassed directory that is, or may be, in scope now; fd is closed after the call. */
@@ -55,6 +58,3 @@ void bypass_mounts_changed(struct bypass *bypass, bypass_moved moved, void *cont
 
 /* bypass_end_all() does so for all. moved may be NULL. */
 void bypass_end_all(struct bypass *bypass, bypass_moved moved, void *context);
-
-/* bypass_forget() starts over when all marks have gone, see group_forget_all(). */
-void bypass_forget(struct bypass *bypass);

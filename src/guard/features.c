@@ -3,6 +3,7 @@
 
 #include "../common/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -117,6 +118,7 @@ struct overlay_probe {
 	int ready; /* eventfd: the overlay is mounted, or could not be */
 	bool mounted;
 	int done; /* eventfd: the open has returned */
+	bool opened;
 };
 
 static void signal_event(int fd)
@@ -160,63 +162,74 @@ static void *overlay_open(void *argument)
 	signal_event(probe->ready);
 	if (probe->mounted)
 		fd = open("/proc/merged/file", O_RDONLY | O_CLOEXEC);
+	probe->opened = fd >= 0;
 	if (fd >= 0)
 		close(fd);
 	signal_event(probe->done);
 	return NULL;
 }
 
-/* Waits for the thread's open, and answers the event if one comes. */
-static bool overlay_watch(struct overlay_probe *probe)
+/* Waits for the thread's open, and answers the event if one comes. Returns whether one did. */
+static int overlay_watch(struct overlay_probe *probe)
 {
 	struct pollfd fds[] = {{.fd = probe->done, .events = POLLIN},
 			       {.fd = probe->group, .events = POLLIN}};
 	struct fanotify_event_metadata metadata;
-	bool seen = false;
+	int seen = 0;
 
-	while (poll(fds, 2, OVERLAY_PATIENCE_MS) > 0 && !fds[0].revents) {
+	while (poll(fds, 2, OVERLAY_PATIENCE_MS) > 0) {
 		struct fanotify_response response = {.response = FAN_ALLOW};
 
+		if (fds[0].revents)
+			return probe->opened ? seen : -EIO;
 		if (read(probe->group, &metadata, sizeof(metadata)) != sizeof(metadata))
-			break;
+			return -EIO;
 		response.fd = metadata.fd;
 		(void)!write(probe->group, &response, sizeof(response));
 		close(metadata.fd);
-		seen = true;
+		seen = 1;
 	}
-	return seen;
+	return -ETIMEDOUT;
 }
 
-bool features_probe_overlay(const char *without)
+/* With the group and both signals there. */
+static int overlay_try(struct overlay_probe *probe)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	uint64_t unused;
+	int r;
+
+	(void)pthread_attr_init(&attributes);
+	(void)pthread_attr_setstacksize(&attributes, OVERLAY_STACK_SIZE);
+	r = pthread_create(&thread, &attributes, overlay_open, probe);
+	(void)pthread_attr_destroy(&attributes);
+	if (r != 0)
+		return -r;
+	(void)!read(probe->ready, &unused, sizeof(unused));
+	r = probe->mounted ? overlay_watch(probe) : -ENOTSUP;
+	/* Lets the thread go, if it still waits. */
+	close(probe->group);
+	probe->group = -1;
+	(void)pthread_join(thread, NULL);
+	return r;
+}
+
+int features_probe_overlay(const char *without)
 {
 	struct overlay_probe probe = {
 		.group = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, O_RDONLY | O_CLOEXEC),
 		.ready = eventfd(0, EFD_CLOEXEC),
 		.done = eventfd(0, EFD_CLOEXEC),
 	};
-	pthread_attr_t attributes;
-	pthread_t thread;
-	uint64_t unused;
-	bool seen = false;
+	const int *fds[] = {&probe.group, &probe.ready, &probe.done};
+	int r = 0;
 
-	(void)pthread_attr_init(&attributes);
-	(void)pthread_attr_setstacksize(&attributes, OVERLAY_STACK_SIZE);
-	if (!features_listed(without, FEATURE_OVERLAY_EVENTS) && probe.group >= 0 &&
-	    probe.ready >= 0 && probe.done >= 0 &&
-	    pthread_create(&thread, &attributes, overlay_open, &probe) == 0) {
-		(void)!read(probe.ready, &unused, sizeof(unused));
-		seen = probe.mounted && overlay_watch(&probe);
-		/* Lets the thread go, if it still waits. */
-		close(probe.group);
-		(void)pthread_join(thread, NULL);
-		probe.group = -1;
-	}
-	(void)pthread_attr_destroy(&attributes);
-	for (int i = 0; i < 3; i++) {
-		int fd = (const int[]){probe.group, probe.ready, probe.done}[i];
-
-		if (fd >= 0)
-			close(fd);
-	}
-	return seen;
+	if (!features_listed(without, FEATURE_OVERLAY_EVENTS))
+		r = probe.group < 0 || probe.ready < 0 || probe.done < 0 ? -EMFILE
+									 : overlay_try(&probe);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+	return r;
 }

@@ -45,7 +45,7 @@ void features_probe(struct features *features, int group_fd, const char *without
 
 /*
  * features_probe_overlay() tries FEATURE_OVERLAY_EVENTS with an overlay of its own, in a mount
- * namespace that nobody else sees; it takes some milliseconds. False as well where it cannot be
- * tried.
+ * namespace that nobody else sees; it takes some milliseconds. Returns 1 or 0, or a negative errno
+ * where it cannot be tried.
  */
-bool features_probe_overlay(const char *without);
+int features_probe_overlay(const char *without);

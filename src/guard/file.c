@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -74,6 +76,46 @@ static void file_strip_deleted(int fd, char *path)
 	if (length > suffix_length && !strcmp(path + length - suffix_length, suffix) &&
 	    fstat(fd, &status) == 0 && status.st_nlink == 0)
 		path[length - suffix_length] = '\0';
+}
+
+static int file_open_carefully(const char *path, uint64_t flags, uint64_t resolve)
+{
+	const struct open_how how = {.flags = flags | O_PATH | O_CLOEXEC,
+				     .resolve = resolve | RESOLVE_NO_SYMLINKS};
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+int file_open_directory(const char *path, uint64_t mount_id, bool cached)
+{
+	int at = file_open_carefully(path, O_DIRECTORY, cached ? RESOLVE_CACHED : 0), fd;
+	struct statx status;
+
+	if (at < 0)
+		return at;
+	if (statx(at, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) < 0)
+		fd = -errno;
+	else if (status.stx_mnt_id != mount_id)
+		fd = -EXDEV;
+	else
+		fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+	if (fd == -1)
+		fd = -errno;
+	close(at);
+	return fd;
+}
+
+bool file_look(const char *path, struct statx *ret)
+{
+	int fd = file_open_carefully(path, O_NOFOLLOW, RESOLVE_CACHED);
+	bool there;
+
+	if (fd < 0)
+		return false;
+	there = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, ret) == 0;
+	close(fd);
+	return there;
 }
 
 /* The kernel escapes newlines, and nothing else. */

@@ -38,6 +38,19 @@ bool file_state_settled(const struct file_state *state);
 bool file_state_equal(const struct file_state *a, const struct file_state *b);
 
 /*
+ * file_open_directory() opens a directory that must be on the mount of this id, by a path without
+ * symbolic links: whatever a user puts in the way, neither a link nor a filesystem mounted there is
+ * followed to somebody who does not answer. cached: nor is a disk waited for. Returns a descriptor
+ * or a negative errno, -ELOOP, -EAGAIN and -EXDEV for these reasons, or -ENOSYS where the kernel
+ * (before 5.6; cached: -EINVAL, before 5.12) cannot promise it.
+ */
+int file_open_directory(const char *path, uint64_t mount_id, bool cached);
+
+/* file_look() looks up what is called path, if the kernel has it at hand, and says whether it is
+ * there. */
+bool file_look(const char *path, struct statx *ret);
+
+/*
  * file_path() writes the path of an open file, as the mount it was opened through names it. The
  * name a file had before it was unlinked comes without the kernel's " (deleted)". Paths longer than
  * PATH_MAX can be told of a descriptor that can be mapped, not of one opened with O_PATH. Returns

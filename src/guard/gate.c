@@ -32,8 +32,8 @@
 /* Between two signs of life when many openers are answered at once. */
 #define ANSWERS_BETWEEN_PROGRESS 32
 
-/* Each moment between a move and what we do about it counts. */
-#define RENAMES_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 15)
+/* While so many files are under way, none for which nobody waits is added. */
+#define UNASKED_UP_TO 64
 
 /* --- an open arrives --- */
 
@@ -69,7 +69,9 @@ static void gate_read_on(struct gate *gate)
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
 	(void)sd_event_source_set_enabled(gate->source, full ? SD_EVENT_OFF : SD_EVENT_ON);
-	(void)sd_event_source_set_enabled(gate->visitor_source, full ? SD_EVENT_OFF : SD_EVENT_ON);
+	(void)sd_event_source_set_enabled(gate->visitor_source,
+					  gate->requests.n_requests < UNASKED_UP_TO ? SD_EVENT_ON
+										    : SD_EVENT_OFF);
 }
 
 static void gate_arm_sweeper(struct gate *gate, uint64_t now)
@@ -216,22 +218,30 @@ static void gate_closed_write(struct gate *gate, int fd)
 	close(fd);
 }
 
-/* The kernel could not open the file of an event for us, and has refused that open itself: a lease
- * on it, too little memory, a key that is missing. That is no reason to leave the others waiting.
+/*
+ * The kernel could not open the file of an event for us: a lease on it, too little memory, a key
+ * that is missing. If it was an open, it has refused that itself, and it is no reason to leave the
+ * others waiting. If it was a close after writing, we cannot know of what: so nothing that was
+ * remembered counts any more, nor does any scan under way.
  */
-static void gate_on_read_error(struct gate *gate, int error)
+static void gate_on_lost_event(struct gate *gate, int error)
 {
 	uint64_t now = clock_monotonic_us();
+	struct request *request, *next;
 
 	/* It is not the group it was: a new guard gets another. */
 	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
 		(void)sd_event_exit(gate->event, 1);
+	group_forget_all(&gate->group);
+	HASH_ITER (hh, gate->requests.by_id, request, next)
+		request->stale = true;
 	gate->counters.read_errors++;
 	if (now < gate->read_error_quiet_until_us)
 		return;
 	gate->read_error_quiet_until_us = now + ALERT_INTERVAL_US;
-	log_error("an open was refused by the kernel, which could not open the file for us: %s",
-		  strerror(-error));
+	log_error("the kernel could not open the file of an event for us, and refused it if it was "
+		  "an open: %s",
+		  error ? strerror(-error) : "somebody holds a lease on it");
 }
 
 static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -239,10 +249,11 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	struct gate *gate = userdata;
 	struct group_event events[GROUP_BATCH];
 	uint64_t now = clock_monotonic_us();
-	int n = group_read(&gate->group, events);
+	bool lost;
+	int n = group_read(&gate->group, events, &lost);
 
-	if (n < 0)
-		gate_on_read_error(gate, n);
+	if (n < 0 || lost)
+		gate_on_lost_event(gate, n < 0 ? n : 0);
 
 	for (int i = 0; i < n; i++) {
 		switch (events[i].type) {
@@ -294,6 +305,8 @@ static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, vo
 		else
 			bypass_end(&gate->bypass, events[i].directory, gate_on_moved, gate);
 	}
+	if (n > 0)
+		gate->owner->moved(gate->owner_context);
 	return 0;
 }
 
@@ -313,8 +326,6 @@ static void gate_scan(struct gate *gate, int fd)
 	else
 		gate->counters.not_scanned++;
 }
-
-static void gate_dispatch(struct gate *gate);
 
 static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
@@ -558,8 +569,6 @@ static void gate_on_switched(void *context)
 
 	gate->engine_down = false;
 	group_forget_all(&gate->group);
-	pins_drop_all(&gate->pins);
-	bypass_forget(&gate->bypass);
 	gate->owner->switched(gate->owner_context);
 }
 
@@ -621,11 +630,9 @@ static int gate_add_sources(struct gate *gate)
 	r = renames_init(&gate->renames);
 	if (r < 0)
 		return r;
-	r = sd_event_add_io(gate->event, &gate->renames_source, gate->renames.fd, EPOLLIN,
-			    gate_on_renames, gate);
-	if (r < 0)
-		return r;
-	return sd_event_source_set_priority(gate->renames_source, RENAMES_PRIORITY);
+	/* By turns with the opens: whoever renames without end must not keep them waiting. */
+	return sd_event_add_io(gate->event, &gate->renames_source, gate->renames.fd, EPOLLIN,
+			       gate_on_renames, gate);
 }
 
 int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,

@@ -26,6 +26,7 @@
 struct gate_callbacks {
 	void (*progress)(void *context); /* answering many openers takes long, but goes on */
 	void (*switched)(void *context); /* another engine's signatures count from now on */
+	void (*moved)(void *context);	 /* a directory was moved; mounts may have been with it */
 };
 
 struct gate {

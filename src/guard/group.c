@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/fanotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /*
@@ -49,14 +50,20 @@ int group_init(struct group *group)
 	return 0;
 }
 
-bool group_sees_layers(struct group *group)
+int group_sees_layers(struct group *group)
 {
-	if (!group->overlay_probed)
-		group->features.has[FEATURE_OVERLAY_EVENTS] =
-			/* A mark on a mount does not see the kernel's own, private one. */
-			group->features.has[FEATURE_FILESYSTEM_MARKS] &&
-			features_probe_overlay(getenv("HOLDFAST_WITHOUT"));
-	group->overlay_probed = true;
+	int r;
+
+	/* A mark on a mount does not see the kernel's own, private one. */
+	if (!group->features.has[FEATURE_FILESYSTEM_MARKS])
+		return 0;
+	if (!group->overlay_probed) {
+		r = features_probe_overlay(getenv("HOLDFAST_WITHOUT"));
+		if (r < 0)
+			return r;
+		group->features.has[FEATURE_OVERLAY_EVENTS] = r;
+		group->overlay_probed = true;
+	}
 	return group->features.has[FEATURE_OVERLAY_EVENTS];
 }
 
@@ -67,17 +74,23 @@ void group_deinit(struct group *group)
 	group->fd = -1;
 }
 
-int group_read(struct group *group, struct group_event *events)
+int group_read(struct group *group, struct group_event *events, bool *ret_lost)
 {
 	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
 	struct fanotify_event_metadata metadata[GROUP_BATCH];
-	ssize_t length = read(group->fd, metadata, sizeof(metadata));
-	int n;
+	int n, queued = 0, error;
+	ssize_t length;
 
+	/* With a lease on its file an event is thrown away; if others came before it in this
+	 * batch, read() does not even say so. */
+	(void)ioctl(group->fd, FIONREAD, &queued);
+	length = read(group->fd, metadata, sizeof(metadata));
+	error = errno;
+	n = length < 0 ? 0 : (int)((size_t)length / sizeof(metadata[0]));
+	*ret_lost = n < GROUP_BATCH && n < queued / (int)sizeof(metadata[0]);
 	if (length < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return error == EAGAIN || error == EINTR ? 0 : -error;
 
-	n = (int)((size_t)length / sizeof(metadata[0]));
 	for (int i = 0; i < n; i++)
 		events[i] = (struct group_event){
 			.type = metadata[i].mask & FAN_Q_OVERFLOW  ? GROUP_OVERFLOW
@@ -129,16 +142,37 @@ void group_let_writers_in(int fd)
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
+/*
+ * Where mounts are marked, what is written through a mount of another namespace would be closed
+ * without an event; so the file itself is subscribed.
+ */
+static bool group_listens_to_files(const struct group *group)
+{
+	return !group->features.has[FEATURE_FILESYSTEM_MARKS];
+}
+
 bool group_ignore(struct group *group, int fd)
 {
+	if (group_listens_to_files(group) &&
+	    group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
+		return false;
 	return group_mark(group, FAN_MARK_ADD | group_ignore_flags(group) | group_evictable(group),
 			  IGNORE_MASK, fd, NULL) == 0;
 }
 
+static bool group_forget_at(struct group *group, int fd, const char *path)
+{
+	bool had = group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, fd,
+			      path) == 0;
+
+	if (group_listens_to_files(group))
+		(void)group_mark(group, FAN_MARK_REMOVE, FAN_CLOSE_WRITE, fd, path);
+	return had;
+}
+
 bool group_forget(struct group *group, int fd)
 {
-	return group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, fd,
-			  NULL) == 0;
+	return group_forget_at(group, fd, NULL);
 }
 
 bool group_forget_path_only(struct group *group, int fd)
@@ -146,8 +180,7 @@ bool group_forget_path_only(struct group *group, int fd)
 	char path[32];
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, AT_FDCWD,
-			  path) == 0;
+	return group_forget_at(group, AT_FDCWD, path);
 }
 
 int group_pass_over(struct group *group, int directory)
@@ -167,4 +200,5 @@ int group_look_into(struct group *group, int directory)
 void group_forget_all(struct group *group)
 {
 	(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+	group->epoch++;
 }

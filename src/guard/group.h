@@ -29,6 +29,7 @@ struct group {
 	int fd;
 	struct features features; /* but FEATURE_OVERLAY_EVENTS, see group_sees_layers() */
 	bool overlay_probed;
+	unsigned epoch; /* counts group_forget_all(): whoever keeps a list of marks compares it */
 };
 
 enum group_event_type {
@@ -43,9 +44,11 @@ struct group_event {
 	int32_t pid; /* 0: the process is not visible from here */
 };
 
-/* group_sees_layers() says whether an open through an overlay raises an event for the layer's file,
- * if that is on a marked superblock. It is tried when it is asked for the first time. */
-bool group_sees_layers(struct group *group);
+/*
+ * group_sees_layers() says whether an open through an overlay raises an event for the layer's file,
+ * if that is on a marked superblock: 1 or 0; or a negative errno where that could not be found out.
+ */
+int group_sees_layers(struct group *group);
 
 /* group_init() makes the group. Needs CAP_SYS_ADMIN. Returns 0 or a negative errno. */
 int group_init(struct group *group);
@@ -53,9 +56,11 @@ void group_deinit(struct group *group);
 
 /*
  * group_read() reads up to GROUP_BATCH events; the caller owns their descriptors. Returns how many,
- * 0 when there are none, or a negative errno.
+ * 0 when there are none, or a negative errno. *ret_lost: an event could not be handed over, as the
+ * kernel could not open its file for us. An open was refused then; but it may also have been the
+ * news that a file was closed after writing, so that no mark on any file can be trusted.
  */
-int group_read(struct group *group, struct group_event *events);
+int group_read(struct group *group, struct group_event *events, bool *ret_lost);
 
 /* group_answer() lets the opener behind fd go on or refuses it. fd must still be open, and stays
  * so. */

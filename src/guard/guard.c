@@ -20,12 +20,17 @@
 
 /* The supervisor comes first: its heartbeat, and what it says of the peers. */
 #define CHANNEL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 20)
-#define MOUNTS_PRIORITY	 (SD_EVENT_PRIORITY_NORMAL - 15)
+/* The mount table is read no more often than this because of moves. */
+#define REWATCH_US CLOCK_US_PER_SEC
+
+#define MOUNTS_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 15)
 
 struct guard {
 	sd_event *event;
-	int channel; /* to the supervisor */
-	int mounts;  /* /proc/self/mountinfo, polled for changes */
+	int channel;		  /* to the supervisor */
+	int mounts;		  /* /proc/self/mountinfo, polled for changes */
+	sd_event_source *rewatch; /* on when the mount table is to be read for other reasons */
+	uint64_t rewatched_us;	  /* when that was done last */
 	struct gate gate;
 	struct control *control;
 	struct outbox *reporter;
@@ -99,6 +104,34 @@ static void guard_watch_again(struct guard *guard)
 static int guard_on_mounts(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	guard_watch_again(userdata);
+	return 0;
+}
+
+/*
+ * Moving a directory moves what is mounted in it, and is no change to the mount table as far as
+ * poll() is concerned. Not more often than that: any user can rename.
+ */
+static void guard_on_moved(void *context)
+{
+	struct guard *guard = context;
+	int enabled = SD_EVENT_OFF;
+
+	(void)sd_event_source_get_enabled(guard->rewatch, &enabled);
+	if (enabled != SD_EVENT_OFF)
+		return;
+	(void)sd_event_source_set_time(guard->rewatch,
+				       clock_monotonic_us() > guard->rewatched_us + REWATCH_US
+					       ? 0
+					       : guard->rewatched_us + REWATCH_US);
+	(void)sd_event_source_set_enabled(guard->rewatch, SD_EVENT_ONESHOT);
+}
+
+static int guard_on_rewatch(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct guard *guard = userdata;
+
+	guard->rewatched_us = clock_monotonic_us();
+	guard_watch_again(guard);
 	return 0;
 }
 
@@ -285,6 +318,7 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	static const struct gate_callbacks callbacks = {
 		.progress = guard_say_alive,
 		.switched = guard_say_switched,
+		.moved = guard_on_moved,
 	};
 	sd_event_source *source = NULL;
 	int r;
@@ -323,6 +357,13 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	if (r < 0)
 		return r;
 	*ret_what = "cannot make an event loop";
+	r = sd_event_add_time(guard->event, &guard->rewatch, CLOCK_MONOTONIC, 0, REWATCH_US / 10,
+			      guard_on_rewatch, guard);
+	if (r < 0)
+		return r;
+	r = sd_event_source_set_enabled(guard->rewatch, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
 	r = sd_event_add_io(guard->event, &source, guard->channel, EPOLLIN, guard_on_channel,
 			    guard);
 	if (r < 0)
@@ -336,6 +377,7 @@ static int guard_init(struct guard *guard, const char **ret_what)
 static void guard_deinit(struct guard *guard)
 {
 	control_free(guard->control);
+	sd_event_source_disable_unref(guard->rewatch);
 	gate_deinit(&guard->gate);
 	sd_event_source_disable_unref(guard->reporter_source);
 	outbox_free(guard->reporter);

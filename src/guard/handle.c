@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "handle.h"
 
+#include "file.h"
+
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* struct file_handle ends with an array without a size. */
@@ -25,27 +26,11 @@ int handle_of(int fd, struct handle *handle)
 	return 0;
 }
 
-/* Opens the directory that is mounted; another mount may be on top of it by now. */
-static int handle_open_mount(const struct mount *mount)
-{
-	int fd = open(mount->point, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
-	struct statx status;
-
-	if (fd < 0)
-		return -errno;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0 ||
-	    status.stx_mnt_id != mount->id) {
-		close(fd);
-		return -ESTALE;
-	}
-	return fd;
-}
-
 int handle_open(const struct handle *handle, const struct mount *mount, int flags)
 {
 	union raw_handle raw = {
 		.handle = {.handle_bytes = handle->size, .handle_type = handle->type}};
-	int directory = handle_open_mount(mount), fd;
+	int directory = file_open_directory(mount->point, mount->id, false), fd;
 
 	if (directory < 0)
 		return directory;

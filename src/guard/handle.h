@@ -18,9 +18,9 @@ int handle_of(int fd, struct handle *handle);
 /*
  * handle_open() opens a file of the mount's superblock as it is seen on that mount, with the flags
  * of open(2). Raises no event with O_PATH, and none for directories. Returns a descriptor or a
- * negative errno: -ESTALE where the file is gone, or the mount is not at its place any more. Needs
- * CAP_DAC_READ_SEARCH. A handle of another filesystem may lead to any file of this one: compare
- * what was opened with what was meant.
+ * negative errno: -ESTALE where the file is gone, or one of file_open_directory() for the mount.
+ * Needs CAP_DAC_READ_SEARCH. A handle of another filesystem may lead to any file of this one:
+ * compare what was opened with what was meant.
  */
 int handle_open(const struct handle *handle, const struct mount *mount, int flags);
 

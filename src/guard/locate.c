@@ -20,9 +20,7 @@ static bool leads_to(const char *path, const struct statx *file)
 {
 	struct statx there;
 
-	return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_INO, &there) ==
-		       0 &&
-	       file_same(&there, file);
+	return file_look(path, &there) && file_same(&there, file);
 }
 
 /*
@@ -55,7 +53,8 @@ static int locate_on_mount(const struct mount *mount, const struct handle *handl
  * device of its own. */
 static bool may_show(const struct mount *mount, uint64_t device)
 {
-	return mount->id && (mount->device == device || !strcmp(mount->type, "btrfs")) &&
+	return mount->id && mount->is_reachable &&
+	       (mount->device == device || !strcmp(mount->type, "btrfs")) &&
 	       filesystem_kind(mount->type) != FILESYSTEM_REMOTE;
 }
 
@@ -89,9 +88,7 @@ static bool overlay_shows(const char *name, const struct statx *file)
 	const uint64_t low = UINT64_MAX >> 8;
 	struct statx there;
 
-	return statx(AT_FDCWD, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_INO, &there) ==
-		       0 &&
-	       ((there.stx_ino ^ file->stx_ino) & low) == 0;
+	return file_look(name, &there) && ((there.stx_ino ^ file->stx_ino) & low) == 0;
 }
 
 /* What locate() is about. */
@@ -127,7 +124,7 @@ static void search_names(const struct search *search, struct location *location)
 		const struct mount *mount = &search->mounts->mounts[i];
 		enum policy_scope scope;
 
-		if (mount->device != search->mount->device ||
+		if (!mount->is_reachable || mount->device != search->mount->device ||
 		    !mount_name(mount, search->inside, name, sizeof(name)))
 			continue;
 		scope = search_scope(search, mount, name);
@@ -152,7 +149,7 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	location->events_tell_of_change = false;
 	location->error = file_path(fd, location->path, sizeof(location->path));
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-		  STATX_INO | STATX_NLINK | STATX_MNT_ID, &file) < 0) {
+		  STATX_TYPE | STATX_INO | STATX_NLINK | STATX_MNT_ID, &file) < 0) {
 		location->error = -errno;
 		return;
 	}
@@ -167,7 +164,15 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 		if (location->error < 0)
 			return;
 	}
+	/* A file that was opened by its handle need not have been given a place. */
+	if (!inside[1] && !S_ISDIR(file.stx_mode)) {
+		location->error = -ESTALE;
+		return;
+	}
 	location->device = search.mount->device;
 	location->events_tell_of_change = filesystem_kind(search.mount->type) == FILESYSTEM_LOCAL;
 	search_names(&search, location);
+	/* Its handle leads to any of the links of a file, not to the one that was opened. */
+	if (!search.is_ours && file.stx_nlink > 1 && !S_ISDIR(file.stx_mode))
+		location->scope = POLICY_IN_SCOPE;
 }

@@ -35,17 +35,12 @@ void pins_drop(struct pins *pins, struct file_id id)
 		pin_free(pins, pin);
 }
 
-void pins_drop_all(struct pins *pins)
+void pins_deinit(struct pins *pins)
 {
 	struct pin *pin, *next;
 
 	HASH_ITER (hh, pins->by_id, pin, next)
 		pin_free(pins, pin);
-}
-
-void pins_deinit(struct pins *pins)
-{
-	pins_drop_all(pins);
 }
 
 /* The mark of a file that is gone, or whose filesystem is, went with it. */
@@ -69,6 +64,9 @@ int pins_add(struct pins *pins, int fd, struct file_id id, uint64_t device)
 
 	if (pins->group->features.has[FEATURE_EVICTABLE_MARKS])
 		return 0;
+	if (pins->epoch != pins->group->epoch)
+		pins_deinit(pins);
+	pins->epoch = pins->group->epoch;
 	pins_drop(pins, id);
 	if (HASH_COUNT(pins->by_id) >= PINS_MAX)
 		pins_make_room(pins);

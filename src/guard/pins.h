@@ -18,6 +18,7 @@ struct pins {
 	struct group *group;
 	const struct mounts *mounts;
 	struct pin *by_id; /* hash, oldest first */
+	unsigned epoch;	   /* of the group, when they were set */
 };
 
 void pins_init(struct pins *pins, struct group *group, const struct mounts *mounts);
@@ -30,6 +31,5 @@ void pins_deinit(struct pins *pins);
  */
 int pins_add(struct pins *pins, int fd, struct file_id id, uint64_t device);
 
-/* pins_drop() and pins_drop_all() note that marks are gone. */
+/* pins_drop() notes that a mark is gone. That all are, by group_forget_all(), is noticed. */
 void pins_drop(struct pins *pins, struct file_id id);
-void pins_drop_all(struct pins *pins);

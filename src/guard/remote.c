@@ -84,18 +84,20 @@ int remote_mark(struct remote *remote, uint64_t device, uint64_t mount_id, const
 	struct remote_mark *mark = remote_find(remote, device, mount_id);
 	int r;
 
-	if (mark)
+	if (mark && mark->asked)
 		return mark->result;
-	if (remote->n == REMOTE_MAX)
+	if (!mark && remote->n == REMOTE_MAX)
 		return -ENOSPC;
-	mark = &remote->marks[remote->n];
-	*mark = (struct remote_mark){
-		.device = device, .mount_id = mount_id, .result = -EINPROGRESS};
+	if (!mark) {
+		mark = &remote->marks[remote->n++];
+		*mark = (struct remote_mark){
+			.device = device, .mount_id = mount_id, .result = -EINPROGRESS};
+	}
 	r = task_start(remote, mark, point);
+	mark->asked = r == 0;
 	if (r < 0)
-		return r;
-	remote->n++;
-	return -EINPROGRESS;
+		mark->result = r;
+	return mark->result;
 }
 
 int remote_fd(const struct remote *remote)
@@ -110,9 +112,11 @@ bool remote_read(struct remote *remote)
 
 	while (read(remote->results[0], &said, sizeof(said)) == sizeof(said)) {
 		mark = remote_find(remote, said.device, said.mount_id);
-		if (mark)
-			mark->result = said.result;
-		new |= mark != NULL;
+		if (!mark)
+			continue;
+		new |= mark->result != said.result;
+		mark->result = said.result;
+		mark->asked = false;
 	}
 	return new;
 }
@@ -124,7 +128,8 @@ void remote_keep(struct remote *remote,
 	size_t n = 0;
 
 	for (size_t i = 0; i < remote->n; i++)
-		if (keep(context, &remote->marks[i]))
+		/* Its thread may hang: it counts until it has answered. */
+		if (remote->marks[i].asked || keep(context, &remote->marks[i]))
 			remote->marks[n++] = remote->marks[i];
 	remote->n = n;
 }

@@ -17,6 +17,7 @@ struct remote_mark {
 	uint64_t device;
 	uint64_t mount_id;
 	int result; /* 0: marked; -EINPROGRESS; another negative errno: it failed */
+	bool asked; /* a thread has not answered yet */
 };
 
 struct remote {
@@ -31,13 +32,14 @@ int remote_init(struct remote *remote, struct group *group);
 void remote_deinit(struct remote *remote);
 
 /*
- * remote_mark() begins to mark what is mounted at point, or says what became of that. Returns 0:
- * it is marked; -EINPROGRESS; -ENOSPC: too many; or why it could not be.
+ * remote_mark() begins to mark what is mounted at point, and says what became of that the last
+ * time. Returns 0: it is marked; -EINPROGRESS; -ENOSPC: too many; or why it could not be. To be
+ * called whenever anything is mounted: ids are used again, and the mark is set again in case.
  */
 int remote_mark(struct remote *remote, uint64_t device, uint64_t mount_id, const char *point);
 
 /* remote_fd() is readable when a thread has something to say; remote_read() takes it and returns
- * whether anything was new. */
+ * whether that is news. */
 int remote_fd(const struct remote *remote);
 bool remote_read(struct remote *remote);
 

@@ -76,6 +76,11 @@ struct request *request_take(struct request_table *table)
 {
 	struct request *request = table->queue;
 
+	/* The gate sees to it that there are few that nobody has asked for. */
+	while (request && request->moved && !request->n_events && request->next)
+		request = request->next;
+	if (request && request->moved && !request->n_events)
+		request = table->queue;
 	if (request) {
 		DL_DELETE(table->queue, request);
 		request->waiting = false;

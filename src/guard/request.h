@@ -72,7 +72,8 @@ struct request *request_new(struct request_table *table, int fd, struct file_id 
 /* request_join() makes an open wait for the request's verdict. Takes the event. */
 void request_join(struct request *request, struct event *event);
 
-/* request_take() takes the first waiting request from the queue; NULL: none waits. */
+/* request_take() takes the first waiting request from the queue, of those that nobody has asked for
+ * only if there is no other; NULL: none waits. */
 struct request *request_take(struct request_table *table);
 
 /* request_put_back() queues a request again, ahead of the others: it has waited already. */

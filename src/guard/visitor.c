@@ -97,7 +97,8 @@ static int visitor_start(struct visitor *visitor)
 	r = pthread_create(&thread, &attributes, visitor_run, visitor);
 	(void)pthread_attr_destroy(&attributes);
 	visitor->running = r == 0;
-	visitor->thread = thread;
+	if (visitor->running)
+		visitor->thread = thread;
 	return -r;
 }
 

@@ -67,7 +67,7 @@ static bool watch_renames_on(struct watch *watch, uint64_t device)
 	for (size_t i = 0; i < watch->mounts.n && watch->renames->fd >= 0 && !watched; i++) {
 		const struct mount *mount = &watch->mounts.mounts[i];
 
-		if (mount->device == device && mounts_reachable(&watch->mounts, mount))
+		if (mount->device == device && mount->is_reachable)
 			watched = renames_watch(watch->renames, mount->point) == 0;
 	}
 	return watched;
@@ -112,37 +112,43 @@ static int watch_mark(struct watch *watch, const struct mount *mount, enum watch
 	for (size_t i = 0; i < watch->mounts.n && r == 0; i++) {
 		const struct mount *other = &watch->mounts.mounts[i];
 
-		if (other->device == mount->device && mounts_reachable(&watch->mounts, other) &&
+		if (other->device == mount->device && other->is_reachable &&
 		    watch_add_mark(watch, other, other->id) == -ENOMEM)
 			r = -ENOMEM;
 	}
 	return r;
 }
 
-static void watch_renames_off(struct watch *watch, const struct watch *other, uint64_t device)
+static void watch_renames_off(struct watch *watch, const struct mounts *now, uint64_t device)
 {
-	for (size_t i = 0; i < other->mounts.n; i++)
-		if (other->mounts.mounts[i].device == device &&
-		    mounts_reachable(&other->mounts, &other->mounts.mounts[i]))
-			renames_unwatch(watch->renames, other->mounts.mounts[i].point);
+	for (size_t i = 0; i < now->n; i++)
+		if (now->mounts[i].id && now->mounts[i].device == device &&
+		    now->mounts[i].is_reachable)
+			renames_unwatch(watch->renames, now->mounts[i].point);
 }
 
-/* Unmarks what is in watch and not in other, whose mounts are those of now. A mark is removed by
- * path: what cannot be reached any more keeps it, which costs a little. */
-static void watch_remove_missing(struct watch *watch, const struct watch *other)
+/*
+ * Unmarks what is in watch and not in other. A mark is removed by path: what cannot be reached any
+ * more keeps it, which costs a little. What is not watched can change without our knowing: nothing
+ * is to be remembered of it when it is watched again.
+ */
+static void watch_remove_missing(struct watch *watch, const struct watch *other,
+				 const struct mounts *now)
 {
 	for (size_t i = 0; i < watch->n_marks; i++) {
 		const struct watch_mark *mark = &watch->marks[i];
-		const struct mount *there = mark->mount_id
-						    ? mounts_find(&other->mounts, mark->mount_id)
-						    : mounts_showing(&other->mounts, mark->device);
+		const struct mount *there;
 
-		if (watch_find_mark(other, mark->device, mark->mount_id) || !there ||
-		    !mounts_reachable(&other->mounts, there))
+		if (watch_find_mark(other, mark->device, mark->mount_id))
+			continue;
+		group_forget_all(watch->group);
+		there = mark->mount_id ? mounts_find(now, mark->mount_id)
+				       : mounts_showing(now, mark->device);
+		if (!there || !there->is_reachable)
 			continue;
 		(void)group_unwatch(watch->group, there->point);
 		if (mark->renames_watched)
-			watch_renames_off(watch, other, mark->device);
+			watch_renames_off(watch, now, mark->device);
 	}
 }
 
@@ -168,9 +174,30 @@ static int watch_layers(struct watch *watch, size_t overlay, struct watch_place 
 		    filesystem_kind(layer->type) == FILESYSTEM_OVERLAY)
 			continue;
 		mount = mounts_showing(&watch->mounts, layer->device);
-		r = mount ? watch_mark(watch, mount, &unused) : -ENOENT;
+		if (filesystem_kind(layer->type) != FILESYSTEM_LOCAL) {
+			(void)snprintf(place->note, sizeof(place->note),
+				       "a layer of this overlay is on %s, which cannot be watched",
+				       layer->type);
+			r = -EOPNOTSUPP;
+		} else {
+			r = mount ? watch_mark(watch, mount, &unused) : -ENOENT;
+		}
 	}
 	return r;
+}
+
+static int watch_overlay(struct watch *watch, size_t mount, struct watch_place *place)
+{
+	int r = group_sees_layers(watch->group);
+
+	/* Without knowing, neither is safe to do. */
+	if (r < 0)
+		(void)snprintf(place->note, sizeof(place->note),
+			       "what the kernel tells of overlays cannot be found out: %s",
+			       strerror(-r));
+	if (r > 0)
+		return watch_layers(watch, mount, place);
+	return r < 0 ? r : watch_mark(watch, &watch->mounts.mounts[mount], &place->kind);
 }
 
 /* Returns 0 while the answer of whoever serves it is awaited, too. */
@@ -202,9 +229,8 @@ static int watch_mark_place(struct watch *watch, const struct conf *conf, size_t
 	}
 	if (filesystem_kind(place->filesystem) == FILESYSTEM_REMOTE)
 		r = watch_remote(watch, place);
-	else if (filesystem_kind(place->filesystem) == FILESYSTEM_OVERLAY &&
-		 group_sees_layers(watch->group))
-		r = watch_layers(watch, mount, place);
+	else if (filesystem_kind(place->filesystem) == FILESYSTEM_OVERLAY)
+		r = watch_overlay(watch, mount, place);
 	else
 		r = watch_mark(watch, &watch->mounts.mounts[mount], &place->kind);
 	if (r < 0) {
@@ -258,20 +284,20 @@ static int watch_add_include(struct watch *watch, const struct conf *conf, const
 	ssize_t place;
 	int r;
 
+	watch->includes[watch->n_includes++] = SIZE_MAX;
 	if (!mount)
 		return -ENOENT;
 	place = watch_add_place(watch, conf, (size_t)(mount - watch->mounts.mounts), &r);
 	if (place < 0)
 		return (int)place;
-	watch->includes[watch->n_includes++] = (size_t)place;
+	watch->includes[watch->n_includes - 1] = (size_t)place;
 	return r;
 }
 
 /* The kernel's own filesystems below an include path are not worth a line. */
-static bool watch_wants(const struct watch *watch, const struct conf *conf,
-			const struct mount *mount, const char *base)
+static bool watch_wants(const struct conf *conf, const struct mount *mount, const char *base)
 {
-	return path_rest(base, mount->point) && mounts_reachable(&watch->mounts, mount) &&
+	return mount->id && mount->is_reachable && path_rest(base, mount->point) &&
 	       filesystem_kind(mount->type) != FILESYSTEM_KERNEL &&
 	       filesystem_kind(mount->type) != FILESYSTEM_AUTOMOUNT &&
 	       policy_path(conf, mount->point).scope != POLICY_EXCLUDED;
@@ -285,7 +311,7 @@ static int watch_add_below(struct watch *watch, const struct conf *conf, const c
 	int unused;
 
 	for (size_t i = 0; i < n && place >= 0; i++)
-		if (watch_wants(watch, conf, &watch->mounts.mounts[i], base))
+		if (watch_wants(conf, &watch->mounts.mounts[i], base))
 			place = watch_add_place(watch, conf, i, &unused);
 	return place < 0 ? (int)place : 0;
 }
@@ -353,12 +379,12 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 		(void)snprintf(problem, problem_size, "cannot watch %s: %s",
 			       *base ? line_escape(escaped, sizeof(escaped), base) : "any path",
 			       last && *last->note ? last->note : strerror(-r));
-		watch_remove_missing(&next, watch);
+		watch_remove_missing(&next, watch, &next.mounts);
 		watch_deinit(&next);
 		return r;
 	}
 
-	watch_remove_missing(watch, &next);
+	watch_remove_missing(watch, &next, &next.mounts);
 	watch_deinit(watch);
 	*watch = next;
 	remote_keep(watch->remote, watch_has_mount, &watch->mounts);
@@ -367,7 +393,9 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 
 const struct watch_place *watch_include(const struct watch *watch, size_t index)
 {
-	return index < watch->n_includes ? &watch->places[watch->includes[index]] : NULL;
+	return index < watch->n_includes && watch->includes[index] != SIZE_MAX
+		       ? &watch->places[watch->includes[index]]
+		       : NULL;
 }
 
 bool watch_place_failed(const struct watch_place *place)
