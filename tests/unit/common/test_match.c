@@ -2,6 +2,7 @@
 #include "../../../src/common/match.h"
 #include "../support/unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,6 +164,64 @@ static void the_literal_part_ends_before_the_first_star(void **state)
 	}
 }
 
+static void a_rule_may_mean_some_file_in_a_directory(void **state)
+{
+	static const struct {
+		const char *rule, *directory;
+		bool means;
+	} cases[] = {
+		/* all that is below */
+		{"/", "/", true},
+		{"/", "/a/b", true},
+		{"/srv", "/srv", true},
+		{"/srv", "/srv/a/b", true},
+		/* one file */
+		{"/srv", "/", true},
+		{"/srv/file", "/srv", true},
+		{"/srv/file", "/", false},
+		{"/srv/file", "/srv/a", false},
+		{"/srv/file", "/srv2", false},
+		{"/srv/file", "/sr", false},
+		/* any of some names */
+		{"/srv/*", "/srv", true},
+		{"/srv/*", "/", false},
+		{"/srv/*.log", "/srv", true},
+		{"/srv/a*b*c", "/srv", true},
+		{"/srv/*/file", "/srv/a", true},
+		{"/srv/*/file", "/srv", false},
+		{"/srv/*/file", "/srv/a/b", false},
+		{"/*", "/", true},
+		/* at any depth */
+		{"/srv/**", "/srv", true},
+		{"/srv/**", "/srv/a", true},
+		{"/srv/**", "/", false},
+		{"/**", "/", true},
+		{"/srv/**/file", "/srv", true},
+		{"/srv/**/file", "/srv/a/b", true},
+		{"/srv/**/file", "/", false},
+		{"/**/a/b", "/a", true},
+		{"/**/a/b", "/x/a", true},
+		{"/**/a/b", "/x", false},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++)
+		if (match_child(cases[i].rule, cases[i].directory) != cases[i].means)
+			fail_msg("rule %s %s files in %s", cases[i].rule,
+				 cases[i].means ? "means no" : "means some", cases[i].directory);
+}
+
+static void of_a_directory_too_deep_to_tell_a_rule_means_some_file(void **state)
+{
+	enum { DEEP = 20000 };
+	static char directory[DEEP + 1];
+
+	for (size_t i = 0; i < DEEP; i += 2)
+		memcpy(directory + i, "/d", 2);
+	assert_true(match_child("/srv/*", directory));
+	directory[100] = '\0';
+	assert_false(match_child("/srv/*", directory));
+}
+
 /* --- the same question asked of the definition, by trying everything --- */
 
 #define COMPONENTS_MAX 6
@@ -228,6 +287,30 @@ static void matching_agrees_with_its_definition(void **state)
 	}
 }
 
+static void some_file_is_meant_if_any_name_is(void **state)
+{
+	static const char *const patterns[] = {"a", "b", "ab", "*", "**", "**", "a*", "*b", "*a*b"};
+	/* each pattern there is means one of these */
+	static const char *const names[] = {"a", "b", "ab", "aab", "ba"};
+	char rule[64], directory[64], path[80];
+	uint32_t seed = 2;
+
+	for (unsigned i = 0; i < 100000; i++) {
+		bool expected = false;
+
+		(void)draw(&seed, patterns, N_ELEMENTS(patterns), rule);
+		(void)draw(&seed, names, N_ELEMENTS(names), directory);
+		for (size_t j = 0; j < N_ELEMENTS(names) && !expected; j++) {
+			(void)snprintf(path, sizeof(path), "%s/%s", directory[1] ? directory : "",
+				       names[j]);
+			expected = match_path(rule, path);
+		}
+		if (match_child(rule, directory) != expected)
+			fail_msg("rule %s %s files in %s", rule,
+				 expected ? "means no" : "means some", directory);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,7 +318,10 @@ int main(void)
 		cmocka_unit_test(bad_rules_are_refused_with_a_reason),
 		cmocka_unit_test(rules_match_by_whole_components),
 		cmocka_unit_test(the_literal_part_ends_before_the_first_star),
+		cmocka_unit_test(a_rule_may_mean_some_file_in_a_directory),
+		cmocka_unit_test(of_a_directory_too_deep_to_tell_a_rule_means_some_file),
 		cmocka_unit_test(matching_agrees_with_its_definition),
+		cmocka_unit_test(some_file_is_meant_if_any_name_is),
 	};
 
 	return cmocka_run_group_tests_name("match", tests, NULL, NULL);

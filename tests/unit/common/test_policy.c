@@ -60,12 +60,78 @@ static void paths_are_decided_by_include_and_exclude(void **state)
 	}
 }
 
+/* A test of its own rules: those of the group's setup are too few. */
+static void directories_are_decided_for_whatever_is_in_them(void **state)
+{
+	static const struct {
+		const char *path;
+		enum policy_scope scope;
+		const char *rule; /* that decides */
+	} cases[] = {
+		/* included or excluded with all that is in it */
+		{"/srv", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/data", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/cache", POLICY_EXCLUDED, "/srv/cache"},
+		{"/srv/cache/x", POLICY_EXCLUDED, "/srv/cache"},
+		{"/srv/a/tmp", POLICY_EXCLUDED, "/srv/**/tmp"},
+		{"/opt", POLICY_NOT_INCLUDED, NULL},
+		/* one file in it is */
+		{"/", POLICY_IN_SCOPE, "/srv"},
+		{"/etc", POLICY_IN_SCOPE, "/etc/passwd"},
+		{"/etc/ssh", POLICY_NOT_INCLUDED, NULL},
+		{"/etc2", POLICY_NOT_INCLUDED, NULL},
+		/* some names in it are */
+		{"/var/spool", POLICY_IN_SCOPE, "/var/spool/*.msg"},
+		{"/var/spool/cron", POLICY_NOT_INCLUDED, NULL},
+		{"/var", POLICY_NOT_INCLUDED, NULL},
+		{"/home/u", POLICY_IN_SCOPE, "/home/*/inbox"},
+		{"/home/u/inbox", POLICY_IN_SCOPE, "/home/*/inbox"},
+		{"/home", POLICY_NOT_INCLUDED, NULL},
+		{"/home/u/outbox", POLICY_NOT_INCLUDED, NULL},
+		/* all that is in it, but not the directory */
+		{"/data", POLICY_IN_SCOPE, "/data/**"},
+		{"/data/x", POLICY_IN_SCOPE, "/data/**"},
+		/* what is excluded is all in it, but not the directory */
+		{"/srv/mail", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/mail/x", POLICY_EXCLUDED, "/srv/mail/**"},
+		/* one file in it is excluded, others may be there */
+		{"/srv/www", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/www/index.html", POLICY_EXCLUDED, "/srv/www/index.html"},
+	};
+	static const struct {
+		const char *key, *rule;
+	} rules[] = {
+		{"include", "/etc/passwd"},   {"include", "/srv"},
+		{"include", "/home/*/inbox"}, {"include", "/var/spool/*.msg"},
+		{"include", "/data/**"},      {"exclude", "/srv/cache"},
+		{"exclude", "/srv/**/tmp"},   {"exclude", "/srv/mail/**"},
+		{"exclude", "/opt"},	      {"exclude", "/srv/www/index.html"},
+	};
+	struct conf *conf = conf_new();
+
+	assert_non_null(conf);
+	for (size_t i = 0; i < N_ELEMENTS(rules); i++)
+		conf_fixture_set(conf, "on-access", rules[i].key, rules[i].rule);
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		struct policy_decision decision = policy_directory(conf, cases[i].path);
+
+		if (decision.scope != cases[i].scope)
+			fail_msg("%s: %d, not %d", cases[i].path, decision.scope, cases[i].scope);
+		if (cases[i].rule)
+			assert_string_equal(decision.rule->text, cases[i].rule);
+		else
+			assert_null(decision.rule);
+	}
+	conf_free(conf);
+}
+
 static void without_rules_nothing_is_in_scope(void **state)
 {
 	struct conf *conf = conf_new();
 
 	assert_non_null(conf);
 	assert_int_equal(policy_path(conf, "/srv").scope, POLICY_NOT_INCLUDED);
+	assert_int_equal(policy_directory(conf, "/").scope, POLICY_NOT_INCLUDED);
 	assert_null(policy_user(conf, 0));
 	assert_null(policy_process(conf, "/usr/bin/backup"));
 	conf_free(conf);
@@ -94,6 +160,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths_are_decided_by_include_and_exclude),
+		cmocka_unit_test(directories_are_decided_for_whatever_is_in_them),
 		cmocka_unit_test(without_rules_nothing_is_in_scope),
 		cmocka_unit_test(users_are_excluded_by_uid),
 		cmocka_unit_test(processes_are_excluded_by_the_path_of_their_executable),

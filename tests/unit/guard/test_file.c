@@ -139,6 +139,82 @@ static void what_is_not_open_cannot_be_asked(void **state)
 	assert_int_equal(file_stat(-1, &id, &file_state), -EBADF);
 }
 
+/* --- looking without following --- */
+
+/* Returns the descriptor, or why there is none; skips where the kernel cannot tell. */
+static int open_directory(const char *name, uint64_t mount_id, bool cached)
+{
+	char path[PATH_MAX + 64];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", scratch, name);
+	fd = file_open_directory(path, mount_id, cached);
+	if (fd == -ENOSYS || (cached && fd == -EINVAL)) {
+		print_message("skipped: not of this kernel\n");
+		skip();
+	}
+	return fd;
+}
+
+static void a_directory_is_opened_where_it_should_be_and_nowhere_else(void **state)
+{
+	struct statx status, opened;
+	unsigned fds;
+
+	assert_int_equal(mkdir("directory", 0755), 0);
+	assert_int_equal(symlink("directory", "link"), 0);
+	scratch_write("directory/file", "", 0);
+	assert_int_equal(statx(AT_FDCWD, "directory", 0, STATX_INO | STATX_MNT_ID, &status), 0);
+	fds = unit_count_fds();
+	for (int cached = 0; cached < 2; cached++) {
+		int fd = open_directory("directory", status.stx_mnt_id, cached);
+
+		assert_true(fd >= 0);
+		assert_int_equal(statx(fd, "", AT_EMPTY_PATH, STATX_INO, &opened), 0);
+		assert_true(file_same(&status, &opened));
+		/* not only to look at */
+		assert_int_equal(faccessat(fd, "file", F_OK, 0), 0);
+		assert_false(fcntl(fd, F_GETFL) & O_PATH);
+		assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		close(fd);
+
+		assert_int_equal(open_directory("directory", status.stx_mnt_id + 1, cached),
+				 -EXDEV);
+		assert_int_equal(open_directory("link", status.stx_mnt_id, cached), -ELOOP);
+		assert_int_equal(open_directory("link/.", status.stx_mnt_id, cached), -ELOOP);
+		assert_int_equal(open_directory("directory/file", status.stx_mnt_id, cached),
+				 -ENOTDIR);
+		assert_true(open_directory("missing", status.stx_mnt_id, cached) < 0);
+	}
+	assert_int_equal(unit_count_fds(), fds);
+}
+
+static void a_file_is_looked_at_without_following(void **state)
+{
+	char path[PATH_MAX + 64];
+	struct statx status, looked;
+	unsigned fds = unit_count_fds();
+
+	(void)snprintf(path, sizeof(path), "%s/looked", scratch);
+	scratch_write("looked", "", 0);
+	if (!file_look(path, &looked)) {
+		print_message("skipped: not of this kernel\n");
+		skip();
+	}
+	assert_int_equal(statx(AT_FDCWD, "looked", 0, STATX_INO, &status), 0);
+	assert_true(file_same(&status, &looked));
+	/* a link is looked at itself, and is no way to anything */
+	assert_int_equal(symlink("looked", "looked-link"), 0);
+	assert_int_equal(symlink(".", "looked-here"), 0);
+	(void)snprintf(path, sizeof(path), "%s/looked-link", scratch);
+	assert_true(!file_look(path, &looked) || !file_same(&status, &looked));
+	(void)snprintf(path, sizeof(path), "%s/looked-here/looked", scratch);
+	assert_false(file_look(path, &looked));
+	(void)snprintf(path, sizeof(path), "%s/looked-missing", scratch);
+	assert_false(file_look(path, &looked));
+	assert_int_equal(unit_count_fds(), fds);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +226,8 @@ int main(void)
 		cmocka_unit_test(one_file_is_one_id_and_two_are_two),
 		cmocka_unit_test(a_change_is_a_change_of_state),
 		cmocka_unit_test(what_is_not_open_cannot_be_asked),
+		cmocka_unit_test(a_directory_is_opened_where_it_should_be_and_nowhere_else),
+		cmocka_unit_test(a_file_is_looked_at_without_following),
 	};
 
 	if (file_init() < 0) {
