@@ -2,19 +2,20 @@
 """
 Does to protected files what the tests ask for, so that the tests themselves never wait in open().
 
-A request is one JSON object on standard input: what to do, as whom. Replies are JSON, a line each.
+A request is a dictionary on standard input: what to do, as whom. Replies are dictionaries, a line each. They are
+written as Python does, and little is imported: a test starts many of these, and most of their time is their start.
 """
 import errno
-import hashlib
-import json
 import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 PR_SET_DUMPABLE = 4
 
 
 def reply(**fields):
-    print(json.dumps(fields), flush=True)
+    print(ascii(fields), flush=True)
 
 
 def become(user):
@@ -36,6 +37,15 @@ def name_of(error):
     return errno.errorcode.get(error.errno, str(error.errno))
 
 
+def told(content):
+    """What a reply says of what was read: the content itself, or of a large one its hash."""
+    if len(content) <= 65536:
+        return {"content": content, "sha256": None}
+    import hashlib
+
+    return {"content": None, "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def read_whole(path):
     try:
         with open(path, "rb", buffering=0) as file:
@@ -49,12 +59,7 @@ def act_read(paths):
     for path in paths:
         reply(about=path)
         error, content = read_whole(path)
-        reply(
-            path=path,
-            error=error,
-            sha256=hashlib.sha256(content).hexdigest(),
-            content=content.hex() if len(content) <= 65536 else None,
-        )
+        reply(path=path, error=error, **told(content))
 
 
 def act_hammer(clean, infected):
@@ -86,7 +91,6 @@ def act_overtake(paths, clean, infected, seconds):
 
     turn = mmap.mmap(-1, mmap.PAGESIZE)  # 0: the writer's; otherwise the reader's, with the path of this number
     done, writer = 255, os.getpid()
-    infected = bytes.fromhex(infected)
 
     def read_when_told():
         leaked = 0
@@ -102,7 +106,7 @@ def act_overtake(paths, clean, infected, seconds):
     while time.monotonic() < deadline:
         number = rounds % len(paths)
         file = os.open(paths[number], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        os.write(file, bytes.fromhex(clean))
+        os.write(file, clean)
         os.close(file)
         file = os.open(paths[number], os.O_RDWR)
         os.pwrite(file, infected, 0)
@@ -128,50 +132,127 @@ def act_execute(argv):
         reply(error=None, status=done.returncode, output=(done.stdout + done.stderr).decode(errors="replace"))
 
 
+class SystemCalls:
+    """syscalls.py, for those who need it."""
+
+    def __getattr__(self, name):
+        import syscalls
+
+        return getattr(syscalls, name)
+
+
 def act_write(steps):
     """
     Carries out steps on files: a list of [function, arguments...]. Descriptors and mappings get names, so that a
     writer can be described that opened its file long before it writes.
-    """
-    import fcntl
-    import mmap
-    import signal
 
-    files, maps = {}, {}
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # that somebody wants a leased file is nothing to end for
+    ["try", function, ...] is the step that all is about: whether it succeeds is told, and what it opened can be
+    read afterwards. ["optional", errors, function, ...] is one that not every machine and filesystem knows.
+    """
+    syscalls = SystemCalls()
+    files, maps, rings, content = {}, {}, [], []
 
     def wait():
         """Until the test says so."""
         reply(about="wait")
         sys.stdin.readline()
 
+    def flags_of(names):
+        flags = 0
+        for name in names:
+            flags |= getattr(os, name)
+        return flags
+
+    def make_directories(path):
+        """Also where the whole path is longer than any that the kernel takes: it ends up there."""
+        for name in path.split("/"):
+            os.mkdir(name)
+            os.chdir(name)
+
+    def open_often(path, count):
+        for _ in range(count):
+            os.close(os.open(path, os.O_RDONLY))
+
+    def map_file(name):
+        import mmap
+
+        maps[name] = mmap.mmap(files[name], 0)
+
+    def lease(name):
+        import fcntl
+        import signal
+
+        signal.signal(signal.SIGIO, signal.SIG_IGN)  # that somebody wants the file is nothing to end for
+        fcntl.fcntl(files[name], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def read(name):
+        with open(files[name], "rb", buffering=0, closefd=False) as file:
+            content.append(file.read())
+
     functions = {
-        "open": lambda name, path, flags: files.update(
-            {name: os.open(path, sum(getattr(os, flag) for flag in flags), 0o644)}
+        # ways to a descriptor
+        "open": lambda name, path, flags: files.update({name: os.open(path, flags_of(flags), 0o644)}),
+        "reopen": lambda name, other, flags: files.update(
+            {name: os.open(f"/proc/self/fd/{files[other]}", flags_of(flags))}
         ),
-        "write": lambda name, content: os.write(files[name], bytes.fromhex(content)),
-        "truncate": lambda name, size: os.ftruncate(files[name], size),
-        "copy_range": lambda source, name, size: os.copy_file_range(files[source], files[name], size, 0, 0),
+        "open_by_handle": lambda name, directory, path: files.update(
+            {name: syscalls.open_by_handle(files[directory], path, os.O_RDONLY)}
+        ),
+        "ring": lambda: rings.append(syscalls.Ring()),
+        "ring_open": lambda name, path: files.update({name: rings[0].open(path, os.O_RDONLY)}),
+        "open_often": open_often,
         "close": lambda name: os.close(files.pop(name)),
-        "map": lambda name: maps.update({name: mmap.mmap(files[name], 0)}),
-        "store": lambda name, content: maps[name].__setitem__(
-            slice(0, len(content) // 2), bytes.fromhex(content)
-        ),
-        "lease": lambda name: fcntl.fcntl(files[name], fcntl.F_SETLEASE, fcntl.F_WRLCK),
+        # content
+        "read": read,
+        "write": lambda name, content: os.write(files[name], content),
+        "pwrite": lambda name, content: os.pwrite(files[name], content, 0),
+        "write_direct": lambda name, content: syscalls.write_direct(files[name], content),
+        "write_by_aio": lambda name, content: syscalls.write_by_aio(files[name], content),
+        "write_by_ring": lambda name, content: rings[0].write(files[name], content),
+        "truncate": lambda name, size: os.ftruncate(files[name], size),
+        "punch_hole": lambda name, offset, length: syscalls.punch_hole(files[name], offset, length),
+        "collapse_range": lambda name, offset, length: syscalls.collapse_range(files[name], offset, length),
+        "copy_range": lambda source, name, size: os.copy_file_range(files[source], files[name], size, 0, 0),
+        "sendfile": lambda source, name, size: os.sendfile(files[name], files[source], 0, size),
+        "splice": lambda source, name, size: syscalls.splice(files[source], files[name], size),
+        "clone": lambda source, name: syscalls.clone(files[source], files[name]),
+        "map": map_file,
+        "store": lambda name, content: maps[name].__setitem__(slice(0, len(content)), content),
+        "sync": lambda name: maps[name].flush(),
         "unmap": lambda name: maps.pop(name).close(),
+        "lease": lease,
+        # names
         "rename": os.rename,
+        "exchange": lambda one, other: syscalls.exchange(one, other),
         "unlink": os.unlink,
         "mkdir": os.mkdir,
+        "make_directories": make_directories,
         "link": os.link,
+        "link_descriptor": lambda name, path: syscalls.link_descriptor(files[name], path),
+        # places
+        "chdir": os.chdir,
+        "chroot": os.chroot,
+        "unshare_mounts": lambda: syscalls.unshare_mounts(),
+        "mount": lambda *how: syscalls.mount(*how),
+        "mount_fuse": lambda name, path: syscalls.mount_fuse(files[name], path),
+        "pivot_root": lambda path: syscalls.pivot_root(path),
         "wait": wait,
     }
     for function, *arguments in steps:
+        trying, accepted = function == "try", []
+        if function == "optional":
+            accepted, function, *arguments = arguments
+        elif trying:
+            function, *arguments = arguments
         try:
             functions[function](*arguments)
         except OSError as error:
-            reply(error=name_of(error), step=function)
+            if trying:
+                reply(error=None, step=function, tried=name_of(error), **told(b""))
+            else:
+                reply(error=name_of(error), step=function, unknown=name_of(error) in accepted)
             return
-    reply(error=None, step=None)
+    reply(error=None, step=None, tried=None, **told(content[-1] if content else b""))
 
 
 ACTIONS = {
@@ -183,6 +264,6 @@ ACTIONS = {
 }
 
 if __name__ == "__main__":
-    request = json.loads(sys.stdin.readline())
+    request = eval(sys.stdin.readline(), {"__builtins__": {}})
     become(request["user"])
     ACTIONS[request["action"]](**request["arguments"])

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from harness import BUILD, CLEAN, EICAR, FILESYSTEMS, USER, KeeperProcess, Place, program
+from harness import ALL_FILESYSTEMS, BUILD, CLEAN, EICAR, FILESYSTEMS, USER, KeeperProcess, Place, program
 
 DEADLINE = 90
 
@@ -52,7 +52,7 @@ def place(keeper, deadline):
 
 @pytest.fixture
 def volume(place, request):
-    """A filesystem of its own: tmpfs, or what the test asks for by every_filesystem."""
+    """A filesystem of its own: tmpfs, or what the test asks for."""
     return place.volume(getattr(request, "param", "tmpfs"))
 
 
@@ -70,3 +70,5 @@ def pytest_generate_tests(metafunc):
     """A test that says so with a marker runs on each kind of filesystem."""
     if metafunc.definition.get_closest_marker("every_filesystem"):
         metafunc.parametrize("volume", FILESYSTEMS, indirect=True)
+    if metafunc.definition.get_closest_marker("all_filesystems"):
+        metafunc.parametrize("volume", ALL_FILESYSTEMS, indirect=True)

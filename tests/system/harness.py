@@ -7,7 +7,11 @@ Two rules hold everywhere. A permission mark is only ever set on a filesystem th
 And this process never opens a protected file: actors do (actor.py), each with a timeout, while the keeper
 (keeper.py) stands by to end the service.
 """
+import ast
+import contextlib
 import ctypes
+import functools
+import hashlib
 import json
 import os
 import pwd
@@ -23,6 +27,7 @@ import uuid
 from collections import namedtuple
 from pathlib import Path
 
+import pytest
 from keeper import TOKEN_VARIABLE, tagged
 
 HERE = Path(__file__).resolve().parent
@@ -34,6 +39,7 @@ USER = "holdfast"  # who the service runs as
 NOBODY = "nobody"  # who opens files without any privilege
 
 FILESYSTEMS = ("ext4", "tmpfs")
+ALL_FILESYSTEMS = ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
 
 # In pieces, so that no scanner takes this file or its bytecode for the real thing.
 EICAR = b"".join([b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$", b"EICAR-STANDARD-ANTIVIRUS", b"-TEST-FILE!$H+H*"])
@@ -61,6 +67,48 @@ ACCIDENT = re.compile(
 
 def program(name):
     return BUILD / "src" / name
+
+
+# What the service is to do without, as it would have to on an older kernel.
+WITHOUT = frozenset(filter(None, os.environ.get("HOLDFAST_WITHOUT", "").split(",")))
+
+ONE_MOUNT = "the mark is on a mount, and an open through another mount is not seen"
+OWN_NAMESPACE = "the marks are on mounts, and those of another mount namespace are not seen"
+NO_HANDLES = "an overlay has no handles to find a file by: one that is opened elsewhere counts as in scope"
+ITSELF = "a kernel that raises the events all the same makes the guard wait for itself"
+LAYERS = "only the overlay itself is marked: what goes on in its layers is not seen"
+NOT_TAUGHT = "no directory is taught to the kernel"
+NOT_CACHED = "no verdict on a file of an overlay is remembered"
+
+# What cannot be had then, and why.
+LOST = {
+    "filesystem-marks": {
+        "other mount namespaces": OWN_NAMESPACE,
+        "overlays of protected trees": ONE_MOUNT,
+        "memory on overlays": NOT_CACHED,
+        "taught directories": NOT_TAUGHT,
+    },
+    "overlay-events": {
+        "overlays in other mount namespaces": NO_HANDLES,
+        "overlays of protected trees": LAYERS,
+        "overlays on protected filesystems": ITSELF,
+        "memory on overlays": NOT_CACHED,
+    },
+    "ignore-marks": {"taught directories": NOT_TAUGHT},
+    "rename-watch": {"taught directories": NOT_TAUGHT},
+    "evictable-marks": {},
+}
+
+
+# Whether overlays are watched by their layers, and not by themselves.
+BY_LAYERS = not WITHOUT & {"filesystem-marks", "overlay-events"}
+
+
+def need(what):
+    """Skips what the service cannot do without what it has to do without."""
+    for missing in sorted(WITHOUT):
+        if what in LOST[missing]:
+            pytest.skip(f"without {missing}: {LOST[missing][what]}")
 
 
 def is_sanitized():
@@ -160,12 +208,24 @@ def send_signal(pid, number):
 # --- actors ----------------------------------------------------------------------------------------------------
 
 Opened = namedtuple("Opened", "path error content sha256")
+Tried = namedtuple("Tried", "error content sha256")
 Executed = namedtuple("Executed", "error status output")
 
 
 def encode_path(path):
-    """Paths of any bytes go through JSON as lone surrogates."""
+    """Paths of any bytes are told as lone surrogates."""
     return os.fsdecode(path)
+
+
+def hash_of(reply):
+    """Of what was read; large contents are not told."""
+    return reply["sha256"] or hashlib.sha256(reply["content"]).hexdigest()
+
+
+def skip_unknown(reply):
+    """An optional step (see act_write()) that is not known here."""
+    if reply.get("unknown"):
+        pytest.skip(f"{reply['step']}: {reply['error']} here")
 
 
 class Actor:
@@ -185,7 +245,7 @@ class Actor:
             stderr=subprocess.PIPE,
             cwd="/",
         )
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.write(ascii(request).encode() + b"\n")
         self.process.stdin.flush()
         self.replies = []
 
@@ -202,7 +262,9 @@ class Actor:
         """Until it is about to do the next thing."""
         line = self.process.stdout.readline()
         assert line, f"the actor said nothing: {self.process.stderr.read().decode()}"
-        assert "about" in json.loads(line), line
+        reply = ast.literal_eval(line.decode())
+        skip_unknown(reply)
+        assert "about" in reply, line
         return self
 
     def wait_held(self):
@@ -227,19 +289,13 @@ class Actor:
             self.process.kill()
             raise AssertionError(f"process {self.pid} hangs, {timeout} s after it was asked to end") from None
         assert self.process.returncode == 0, errors.decode()
-        replies = [json.loads(line) for line in output.splitlines()]
+        replies = [ast.literal_eval(line) for line in output.decode().splitlines()]
         return [reply for reply in replies if "about" not in reply]
 
     def opened(self, timeout=PATIENCE):
         """What became of the one open."""
         (reply,) = self.finish(timeout)
-        content = reply["content"]
-        return Opened(
-            os.fsencode(reply["path"]),
-            reply["error"],
-            None if content is None else bytes.fromhex(content),
-            reply["sha256"],
-        )
+        return Opened(os.fsencode(reply["path"]), reply["error"], reply["content"], hash_of(reply))
 
     def kill(self):
         self.process.kill()
@@ -259,7 +315,7 @@ def open_as(user, path, timeout=PATIENCE, **options):
 def open_all_as(user, paths, timeout=60):
     """Opens and reads many files, one after the other; returns {path: (error, sha256)}."""
     replies = Actor("read", user, paths=[encode_path(path) for path in paths]).finish(timeout)
-    return {os.fsencode(reply["path"]): (reply["error"], reply["sha256"]) for reply in replies}
+    return {os.fsencode(reply["path"]): (reply["error"], hash_of(reply)) for reply in replies}
 
 
 def execute_as(user, *argv, timeout=PATIENCE):
@@ -268,23 +324,24 @@ def execute_as(user, *argv, timeout=PATIENCE):
 
 
 def start_steps(user, *steps):
-    """Starts a writer; see act_write() in actor.py. Paths and contents may be given as they are."""
+    """Starts a writer; see act_write() in actor.py."""
 
     def plain(argument):
-        if isinstance(argument, Path):
-            return encode_path(argument)
-        return argument.hex() if isinstance(argument, bytes) else argument
+        return encode_path(argument) if isinstance(argument, Path) else argument
 
     return Actor("write", user, steps=[[plain(argument) for argument in step] for step in steps])
 
 
 def finish_steps(actor):
+    """What became of the step that was tried, and what was read last; for how to say so see act_write()."""
     (reply,) = actor.finish()
+    skip_unknown(reply)
     assert reply["error"] is None, f"a step that must succeed failed: {reply}"
+    return Tried(reply["tried"], reply["content"], hash_of(reply))
 
 
 def take_steps(user, *steps):
-    finish_steps(start_steps(user, *steps))
+    return finish_steps(start_steps(user, *steps))
 
 
 def writing(path, content, *flags):
@@ -313,48 +370,116 @@ def run(*argv, **options):
     return done.stdout
 
 
+# What makes a filesystem, quietly and whatever the image held before.
+MKFS = {"ext4": ("-q", "-F"), "xfs": ("-q", "-f"), "btrfs": ("-q", "-f")}
+
+
 def mount_points():
     with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
         return [line.split()[1] for line in mounts]
 
 
+@functools.lru_cache(maxsize=None)
+def missing_for(kind):
+    """What this machine lacks for a kind of filesystem; None: nothing."""
+    if kind in MKFS and not shutil.which("mkfs." + kind):
+        return f"no mkfs.{kind}"
+    if shutil.which("modprobe"):
+        subprocess.run(["modprobe", "--quiet", kind], check=False, stderr=subprocess.DEVNULL)
+    known = re.search(rf"\t{kind}$", Path("/proc/filesystems").read_text(), re.MULTILINE)
+    return None if known else f"the kernel does not know {kind}"
+
+
 class Volume:
-    """A filesystem of the test's own, the only kind that gets a mark."""
+    """
+    A filesystem of the test's own, the only kind that gets a mark. An overlay has its layers on a filesystem of its
+    own: what is written before it is protected is in the lower one, but for what is below "upper".
+    """
 
     def __init__(self, kind, path, image, keeper):
-        self.path, self.image, self.keeper = path, image, keeper
+        self.kind, self.path, self.image, self.keeper = kind, path, image, keeper
+        self.base = self.lower = self.upper = None
+        # The directories whose files differ in where they are: in a subvolume, in the upper layer.
+        self.trees = ["tree"]
+        self.options = "redirect_dir=off"  # of an overlay; this is how distributions have it
         path.mkdir(exist_ok=True)
+        if kind == "overlay":
+            self.base = Volume("ext4", image.with_suffix(".layers"), image, keeper)
+            self.lower, self.upper = self.base / "lower", self.base / "upper"
+            for directory in (self.lower, self.upper, self.base / "work"):
+                directory.mkdir()
+            self.trees.append("upper")
         keeper.tell("mount", path)
-        if kind == "tmpfs":
-            run("mount", "-t", "tmpfs", "-o", "size=256M,mode=755", "tmpfs", path)
+        if kind in MKFS:
+            with open(self.image, "wb") as file:
+                file.truncate(512 << 20)
+            run("mkfs." + kind, *MKFS[kind], self.image)
+        self.mount()
+        if kind == "btrfs":
+            run("btrfs", "subvolume", "create", self / "subvolume")
+            self.trees.append("subvolume")
+        path.chmod(0o755)
+
+    def mount(self):
+        if self.kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", "size=512M,mode=755", "tmpfs", self.path)
+        elif self.kind == "overlay":
+            layers = f"lowerdir={self.lower},upperdir={self.upper},workdir={self.base / 'work'}"
+            run("mount", "-t", "overlay", "-o", f"{layers},{self.options}", "overlay", self.path)
         else:
-            with open(self.image, "wb") as image:
-                image.truncate(256 << 20)
-            run("mkfs." + kind, "-q", "-F", self.image)
-            run("mount", "-o", "loop", self.image, path)
-            path.chmod(0o755)
+            run("mount", "-o", "loop", self.image, self.path)
+
+    @property
+    def movable_trees(self):
+        """Those whose directories can be moved: ones from a lower layer can not."""
+        return [tree for tree in self.trees if not self.lower or tree == "upper"]
 
     def __truediv__(self, name):
         """Names may be bytes of any kind."""
         return self.path / os.fsdecode(name)
 
-    def write(self, name, content, mode=0o644):
-        """Makes a file with all directories above it. Only while no service protects the volume."""
+    @contextlib.contextmanager
+    def prepare(self, name):
+        """Where to make something by this name. Only while no service protects the volume."""
         path = self / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
-        return path
+        if not self.lower or path.relative_to(self.path).parts[0] == "upper":
+            yield path
+            return
+        # Behind the back of an overlay is no way to change its layers.
+        run("umount", self.path)
+        try:
+            yield self.lower / path.relative_to(self.path)
+        finally:
+            self.mount()
+
+    def write(self, name, content, mode=0o644):
+        """Makes a file with all directories above it."""
+        with self.prepare(name) as path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(mode)
+        return self / name
+
+    def mkdir(self, name):
+        """Makes a directory with all above it."""
+        with self.prepare(name) as path:
+            path.mkdir(parents=True, exist_ok=True)
+        return self / name
+
+    def is_mounted(self):
+        return str(self.path) in mount_points()
 
     def is_gone(self):
-        loop = self.image.exists() and run("losetup", "--associated", self.image)
-        return str(self.path) not in mount_points() and not loop
+        loop = self.image.exists() and not self.base and run("losetup", "--associated", self.image)
+        return not self.is_mounted() and not loop
 
     def close(self):
-        if str(self.path) in mount_points():
+        if self.is_mounted():
             run("umount", self.path)
         wait_until(self.is_gone, f"{self.path} and its loop device are gone")
         self.keeper.tell("forget", self.path)
+        if self.base:
+            self.base.close()
 
 
 class Place:
@@ -362,14 +487,18 @@ class Place:
 
     def __init__(self, keeper):
         self.keeper = keeper
-        # Not one of pytest's: nobody but root may enter those.
+        # Not one of pytest's: nobody but root may enter those. And a filesystem of its own: where an include path
+        # leads to nothing, what it would be on is marked.
         self.base = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
-        self.base.chmod(0o755)
         keeper.tell("directory", self.base)
+        keeper.tell("mount", self.base)
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self.base)
         self.volumes, self.services, self.actors = [], [], []
 
     def volume(self, kind="tmpfs", path=None):
         """path: where to mount it instead of a directory of its own."""
+        if missing := missing_for(kind):
+            pytest.skip(missing)
         name = f"volume{len(self.volumes)}"
         volume = Volume(kind, path or self.base / name, self.base / (name + ".img"), self.keeper)
         self.volumes.append(volume)
@@ -391,20 +520,52 @@ class Place:
         self.actors.append(actor)
         return actor
 
+    def unmount(self):
+        try:
+            run("umount", self.base)
+        except AssertionError:
+            run("umount", "--lazy", self.base)
+            raise
+
     def close(self):
         problems = []
         for closing in [
             *(actor.kill for actor in self.actors),
             *(service.finish for service in self.services),
             *(volume.close for volume in reversed(self.volumes)),
+            self.unmount,
         ]:
             try:
                 closing()
             except (AssertionError, subprocess.SubprocessError) as problem:
                 problems.append(str(problem))
         shutil.rmtree(self.base, ignore_errors=True)
-        self.keeper.tell("forget", self.base)
+        for _ in ("mount", "directory"):
+            self.keeper.tell("forget", self.base)
         assert not problems, "\n\n".join(problems)
+
+
+def unmount(path):
+    """At once, but for the moment that who has answered an open needs to close the file."""
+    wait_until(
+        lambda: subprocess.run(["umount", path], stderr=subprocess.DEVNULL, check=False).returncode == 0,
+        f"{path} can be unmounted",
+        2,
+    )
+
+
+@contextlib.contextmanager
+def mounted(place, target, *options):
+    """Something mounted for a while, by options of mount(8)."""
+    if not target.exists():
+        target.mkdir()
+    place.keeper.tell("mount", target)
+    run("mount", *options, target)
+    try:
+        yield target
+    finally:
+        unmount(target)
+        place.keeper.tell("forget", target)
 
 
 def open_held(place, path, user=NOBODY):

@@ -113,8 +113,8 @@ def test_whoever_makes_a_clean_file_malware_is_not_overtaken_by_its_verdict(plac
             "overtake",
             user,
             paths=[encode_path(volume / user / str(i)) for i in range(5)],
-            clean=(b"x" * len(EICAR)).hex(),
-            infected=EICAR.hex(),
+            clean=b"x" * len(EICAR),
+            infected=EICAR,
             seconds=4,
         )
         for user in (NOBODY, "root")

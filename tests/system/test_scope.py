@@ -10,6 +10,7 @@ from harness import (
     NOBODY,
     create,
     execute_as,
+    need,
     open_as,
     run,
     start_open,
@@ -154,6 +155,7 @@ def test_a_bind_mount_is_no_way_round(place, volume):
 
 def test_another_mount_namespace_is_no_way_round(place, volume):
     """As a container sees it: the directory, bound elsewhere, in a namespace of its own."""
+    need("other mount namespaces")
     volume.write("in/eicar", EICAR)
     volume.write("in/clean", CLEAN)
     target = place.base / "elsewhere"
