@@ -74,13 +74,14 @@ static bool renames_parse(const struct fanotify_event_metadata *metadata,
 int renames_read(struct renames *renames, struct renames_event *events)
 {
 	_Alignas(struct fanotify_event_metadata) char buffer[RENAMES_BUFFER_SIZE];
-	const struct fanotify_event_metadata *metadata = (const void *)buffer;
+	const struct fanotify_event_metadata *metadata;
 	ssize_t length = read(renames->fd, buffer, sizeof(buffer));
 	int n = 0;
 
 	if (length < 0)
 		return -errno;
-	for (; FAN_EVENT_OK(metadata, length); metadata = FAN_EVENT_NEXT(metadata, length))
+	for (const char *at = buffer; FAN_EVENT_OK((metadata = (const void *)at), length);
+	     length -= metadata->event_len, at += metadata->event_len)
 		n += renames_parse(metadata, &events[n]);
 	return n;
 }
