@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <unistd.h>
@@ -15,12 +16,6 @@
 /* Room for what one read gives. A move takes a record with a handle; that events were lost is said
  * once. */
 #define RENAMES_BUFFER_SIZE 4096
-#define RENAMES_EVENT_SIZE_MIN                                                                     \
-	(sizeof(struct fanotify_event_metadata) + sizeof(struct fanotify_event_info_fid) +         \
-	 sizeof(struct file_handle))
-_Static_assert(RENAMES_BUFFER_SIZE / RENAMES_EVENT_SIZE_MIN + 1 <= RENAMES_BATCH,
-	       "a read must fit");
-
 int renames_init(struct renames *renames)
 {
 	/* The queue is bounded, fs.fanotify.max_queued_events: who renames faster than we read
@@ -52,36 +47,51 @@ void renames_unwatch(struct renames *renames, const char *path)
 			    AT_FDCWD, path);
 }
 
+/* One event, where it is aligned: in what read() gives only the first one need be. */
+struct renames_record {
+	struct fanotify_event_metadata metadata;
+	struct fanotify_event_info_header info;
+	__kernel_fsid_t filesystem;
+	unsigned size; /* struct file_handle; an array without a size can be no member */
+	int type;
+	unsigned char handle[MAX_HANDLE_SZ];
+};
+#define RENAMES_RECORD_SIZE_MIN offsetof(struct renames_record, handle)
+_Static_assert(RENAMES_BUFFER_SIZE / RENAMES_RECORD_SIZE_MIN + 1 <= RENAMES_BATCH,
+	       "a read must fit");
+
 /* Returns whether the event counts. */
-static bool renames_parse(const struct fanotify_event_metadata *metadata,
+static bool renames_parse(const struct renames_record *record, size_t length,
 			  struct renames_event *event)
 {
-	const struct fanotify_event_info_fid *info = (const void *)(metadata + 1);
-	const struct file_handle *handle = (const void *)info->handle;
-
-	*event = (struct renames_event){.lost = metadata->mask & FAN_Q_OVERFLOW};
-	if (event->lost || !(metadata->mask & FAN_ONDIR))
+	*event = (struct renames_event){.lost = record->metadata.mask & FAN_Q_OVERFLOW};
+	if (event->lost || !(record->metadata.mask & FAN_ONDIR))
 		return event->lost;
-	if (metadata->event_len < sizeof(*metadata) + sizeof(*info) + sizeof(*handle) ||
-	    info->hdr.info_type != FAN_EVENT_INFO_TYPE_FID)
+	if (length < RENAMES_RECORD_SIZE_MIN || record->info.info_type != FAN_EVENT_INFO_TYPE_FID ||
+	    record->size > MAX_HANDLE_SZ)
 		event->lost = true;
 	else
-		event->directory =
-			handle_hash(handle->handle_type, handle->f_handle, handle->handle_bytes);
+		event->directory = handle_hash(record->type, record->handle, record->size);
 	return true;
 }
 
 int renames_read(struct renames *renames, struct renames_event *events)
 {
-	_Alignas(struct fanotify_event_metadata) char buffer[RENAMES_BUFFER_SIZE];
-	const struct fanotify_event_metadata *metadata;
-	ssize_t length = read(renames->fd, buffer, sizeof(buffer));
+	char buffer[RENAMES_BUFFER_SIZE];
+	ssize_t length = read(renames->fd, buffer, sizeof(buffer)), at = 0;
+	struct renames_record record;
 	int n = 0;
 
 	if (length < 0)
 		return -errno;
-	for (const char *at = buffer; FAN_EVENT_OK((metadata = (const void *)at), length);
-	     length -= metadata->event_len, at += metadata->event_len)
-		n += renames_parse(metadata, &events[n]);
+	while (length - at >= (ssize_t)sizeof(record.metadata)) {
+		size_t rest = (size_t)(length - at);
+
+		memcpy(&record, buffer + at, rest < sizeof(record) ? rest : sizeof(record));
+		if (record.metadata.event_len < sizeof(record.metadata))
+			break;
+		n += renames_parse(&record, record.metadata.event_len, &events[n]);
+		at += record.metadata.event_len;
+	}
 	return n;
 }

@@ -162,7 +162,12 @@ static const struct location *locate_fd(struct fixture *fixture, int fd)
 {
 	static struct location location;
 
-	memset(&location, 0x5a, sizeof(location));
+	/* What was there before must not matter. */
+	location.error = 1;
+	location.scope = POLICY_IN_SCOPE;
+	location.device = 1;
+	location.events_tell_of_change = true;
+	(void)strcpy(location.path, "/before");
 	locate(&fixture->mounts, fixture->conf, policy_path, fd, &location);
 	return &location;
 }
