@@ -178,7 +178,7 @@ def in_a_directory_moved_in(trip):
     )
 
 
-@road(moves="file")
+@road(moves="file", excludable=NOT_OVERLAY)  # a handle, by which files are found there, may lead to any link
 def linked_in(trip):
     trip.write(trip.outside / "file")
     yield
@@ -697,6 +697,8 @@ def test_each_subvolume_of_btrfs_is_protected(place):
 @pytest.mark.all_filesystems
 def test_a_filesystem_that_is_unmounted_lazily_is_protected_for_who_is_in_it(place, volume):
     """No path leads there any more."""
+    if volume.kind == "overlay":
+        pytest.skip("an overlay is known by its mount: see docs/SECURITY.md")
     directories = [volume / tree / "in" for tree in volume.trees]
     for directory in directories:
         write_both(volume, directory)
