@@ -20,7 +20,7 @@ static const struct {
 	{"gfs2", FILESYSTEM_REMOTE},	   {"glusterfs", FILESYSTEM_REMOTE},
 	{"gpfs", FILESYSTEM_REMOTE},	   {"lustre", FILESYSTEM_REMOTE},
 	{"nfs", FILESYSTEM_REMOTE},	   {"nfs4", FILESYSTEM_REMOTE},
-	{"ocfs2", FILESYSTEM_REMOTE},	   {"orangefs", FILESYSTEM_REMOTE},
+	{"ocfs2", FILESYSTEM_REMOTE},	   {"pvfs2", FILESYSTEM_REMOTE},
 	{"panfs", FILESYSTEM_REMOTE},	   {"prl_fs", FILESYSTEM_REMOTE},
 	{"vboxsf", FILESYSTEM_REMOTE},	   {"smb3", FILESYSTEM_REMOTE},
 	{"smbfs", FILESYSTEM_REMOTE},	   {"virtiofs", FILESYSTEM_REMOTE},

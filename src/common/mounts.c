@@ -67,12 +67,14 @@ char *mounts_unescape(const char *text)
 	return copy;
 }
 
-/* "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS". What is no
- * directory tree, a namespace's file for one, has a root that is no path. */
+/*
+ * "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS", with a single
+ * blank between; the source may be empty. What is no directory tree, a namespace's file for one,
+ * has a root that is no path.
+ */
 static int mounts_read_line(struct mounts *mounts, char *line)
 {
-	char *root = NULL, *point = NULL, *flags = NULL, *type = NULL, *options = NULL,
-	     *rest = strstr(line, " - ");
+	char *root = NULL, *point = NULL, *flags = NULL, *rest = strstr(line, " - ");
 	unsigned long long id, parent;
 	unsigned device_major, device_minor;
 	int r = 0;
@@ -80,22 +82,30 @@ static int mounts_read_line(struct mounts *mounts, char *line)
 	if (rest &&
 	    sscanf(line, "%llu %llu %u:%u %ms %ms %ms", &id, &parent, &device_major, &device_minor,
 		   &root, &point, &flags) == 7 &&
-	    sscanf(rest, " - %ms %*s %ms", &type, &options) >= 1 && *root == '/' && *point == '/')
-		r = mounts_append(mounts, (struct mount){
+	    *root == '/' && *point == '/') {
+		const char *type, *options;
+
+		rest[strcspn(rest, "\n")] = '\0';
+		rest += strlen(" - ");
+		type = strsep(&rest, " ");
+		(void)strsep(&rest, " ");
+		options = rest ? rest : "";
+		if (*type)
+			r = mounts_append(mounts,
+					  (struct mount){
 						  .id = id,
 						  .parent = parent,
 						  .device = makedev(device_major, device_minor),
 						  .root = mounts_unescape(root),
 						  .point = mounts_unescape(point),
 						  .type = strdup(type),
-						  .options = strdup(options ? options : ""),
+						  .options = strdup(options),
 						  .is_idmapped = strstr(flags, "idmapped"),
 					  });
+	}
 	free(root);
 	free(point);
 	free(flags);
-	free(type);
-	free(options);
 	return r;
 }
 

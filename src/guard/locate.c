@@ -23,10 +23,8 @@ static bool leads_to(const char *path, const struct statx *file)
 	return file_look(path, &there) && file_same(&there, file);
 }
 
-/*
- * Looks a handle up on one mount. Of a file that this mount does not show the kernel gives the path
- * inside the superblock; where both readings are possible, the name must lead to the file.
- */
+/* Looks a handle up on one mount. To a file that the mount does not show the kernel gives no path
+ * that means anything, so the name must lead to it. */
 static int locate_on_mount(const struct mount *mount, const struct handle *handle,
 			   const struct statx *file, char *inside)
 {
@@ -42,20 +40,29 @@ static int locate_on_mount(const struct mount *mount, const struct handle *handl
 	close(fd);
 	if (r < 0)
 		return r;
-	if (mount_inside(mount, path, inside, LOCATION_PATH_MAX) &&
-	    (!mount->root[1] || file->stx_nlink == 0 || leads_to(path, file)))
-		return 0;
-	(void)snprintf(inside, LOCATION_PATH_MAX, "%s", path);
-	return 0;
+	if (!mount_inside(mount, path, inside, LOCATION_PATH_MAX))
+		return -ESTALE;
+	/* A mount of the whole superblock shows everything; what is unlinked has no name to try. */
+	return !mount->root[1] || (file->stx_nlink == 0 && path[1]) || leads_to(path, file)
+		       ? 0
+		       : -ESTALE;
 }
 
 /* Whether a file of this device may be of the mount's superblock. On btrfs each subvolume has a
- * device of its own. */
-static bool may_show(const struct mount *mount, uint64_t device)
+ * device of its own; is_known: the device is that of a superblock. */
+static bool may_show(const struct mount *mount, uint64_t device, bool is_known)
 {
 	return mount->id && mount->is_reachable &&
-	       (mount->device == device || !strcmp(mount->type, "btrfs")) &&
+	       (is_known ? mount->device == device : !strcmp(mount->type, "btrfs")) &&
 	       filesystem_kind(mount->type) != FILESYSTEM_REMOTE;
+}
+
+static bool is_superblock(const struct mounts *mounts, uint64_t device)
+{
+	for (size_t i = 0; i < mounts->n; i++)
+		if (mounts->mounts[i].device == device)
+			return true;
+	return false;
 }
 
 /* Finds a file that was opened by a mount that is not one of ours. */
@@ -64,6 +71,7 @@ static int locate_by_handle(const struct mounts *mounts, int fd, const struct st
 {
 	uint64_t device = makedev(file->stx_dev_major, file->stx_dev_minor);
 	struct handle handle;
+	bool is_known = is_superblock(mounts, device);
 	int r = handle_of(fd, &handle), tried = 0;
 
 	if (r < 0)
@@ -72,7 +80,7 @@ static int locate_by_handle(const struct mounts *mounts, int fd, const struct st
 	for (size_t i = 0; i < mounts->n && r < 0 && tried < MOUNTS_TRIED_MAX; i++) {
 		const struct mount *mount = &mounts->mounts[i];
 
-		if (!may_show(mount, device))
+		if (!may_show(mount, device, is_known))
 			continue;
 		tried++;
 		r = locate_on_mount(mount, &handle, file, inside);
@@ -145,6 +153,7 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 		.mounts = mounts, .conf = conf, .rule = rule, .file = &file, .inside = inside};
 
 	*location->path = '\0';
+	location->device = 0;
 	location->scope = POLICY_NOT_INCLUDED;
 	location->events_tell_of_change = false;
 	location->error = file_path(fd, location->path, sizeof(location->path));
@@ -157,9 +166,12 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	search.mount = mounts_find(mounts, file.stx_mnt_id);
 	search.is_ours = search.mount && location->error == 0 &&
 			 mount_inside(search.mount, location->path, inside, sizeof(inside));
-	if (search.is_ours) {
+	if (search.mount && location->error == 0)
 		location->scope = rule(conf, location->path).scope;
-	} else {
+	if (!search.is_ours) {
+		/* A mount that has moved since the table was read: a name is a name. */
+		if (location->scope == POLICY_IN_SCOPE)
+			return;
 		location->error = locate_by_handle(mounts, fd, &file, &search.mount, inside);
 		if (location->error < 0)
 			return;

@@ -71,32 +71,45 @@ static char *overlay_next(char **list)
 	return path;
 }
 
-static int overlay_add_list(struct mounts *mounts, size_t overlay, const char *value, bool is_lower,
+static int overlay_add_list(struct mounts *mounts, size_t overlay, const char *value,
 			    unsigned depth)
 {
 	char *copy = mounts_unescape(value), *list = copy, *path;
 	int r = copy ? 0 : -ENOMEM;
 
 	while (r == 0 && *(path = overlay_next(&list)))
-		r = overlay_add_layer(mounts, overlay, path, is_lower, depth);
+		r = overlay_add_layer(mounts, overlay, path, true, depth);
 	free(copy);
 	return r;
 }
 
-static bool overlay_names_lower(const char *option)
+/* The other options name one directory each, in which no character has a meaning. */
+static int overlay_add_one(struct mounts *mounts, size_t overlay, const char *value, bool is_lower,
+			   unsigned depth)
 {
-	/* With a plus: one layer an option. */
-	static const char *const names[] = {"lowerdir", "lowerdir+", "datadir+"};
+	char *path = mounts_unescape(value);
+	int r = path ? overlay_add_layer(mounts, overlay, path, is_lower, depth) : -ENOMEM;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (!strcmp(option, names[i]))
-			return true;
-	return false;
+	free(path);
+	return r;
+}
+
+static int overlay_add_option(struct mounts *mounts, size_t overlay, const char *name,
+			      const char *value, unsigned depth)
+{
+	if (!strcmp(name, "lowerdir"))
+		return overlay_add_list(mounts, overlay, value, depth);
+	if (!strcmp(name, "lowerdir+") || !strcmp(name, "datadir+"))
+		return overlay_add_one(mounts, overlay, value, true, depth);
+	if (!strcmp(name, "upperdir"))
+		return overlay_add_one(mounts, overlay, value, false, depth);
+	return 0;
 }
 
 static int overlay_add_tree(struct mounts *mounts, size_t overlay, unsigned depth)
 {
 	char *options = strdup(mounts->mounts[overlay].options), *rest = options, *option;
+	size_t before = mounts->n;
 	int r = options ? 0 : -ENOMEM;
 
 	if (depth > DEPTH_MAX)
@@ -104,12 +117,11 @@ static int overlay_add_tree(struct mounts *mounts, size_t overlay, unsigned dept
 	while (r == 0 && (option = strsep(&rest, ","))) {
 		char *name = strsep(&option, "=");
 
-		if (option && (overlay_names_lower(name) || !strcmp(name, "upperdir")))
-			r = overlay_add_list(mounts, overlay, option, strcmp(name, "upperdir") != 0,
-					     depth);
+		if (option)
+			r = overlay_add_option(mounts, overlay, name, option, depth);
 	}
 	free(options);
-	return r;
+	return r == 0 && mounts->n == before ? -ENOENT : r;
 }
 
 int overlay_add_layers(struct mounts *mounts, size_t overlay)

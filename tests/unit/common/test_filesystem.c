@@ -34,6 +34,7 @@ static void a_type_is_of_the_kind_that_it_works_like(void **state)
 		{"9p", FILESYSTEM_REMOTE},
 		{"ceph", FILESYSTEM_REMOTE},
 		{"virtiofs", FILESYSTEM_REMOTE},
+		{"pvfs2", FILESYSTEM_REMOTE}, /* which is what OrangeFS calls itself */
 		{"ocfs2", FILESYSTEM_REMOTE},
 		{"vboxsf", FILESYSTEM_REMOTE},
 		/* the kernel's */

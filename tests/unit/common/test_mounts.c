@@ -150,6 +150,16 @@ static void options_of_the_superblock_may_be_missing(void **state)
 	mounts_free(&mounts);
 }
 
+/* mount("", ...): two spaces in the line. */
+static void the_source_may_be_empty(void **state)
+{
+	struct mounts mounts = read_text("2 1 0:9 / /m rw - overlay  ro,lowerdir=/a:/b\n");
+
+	assert_int_equal(mounts.n, 1);
+	assert_string_equal(mounts.mounts[0].options, "ro,lowerdir=/a:/b");
+	mounts_free(&mounts);
+}
+
 static void lines_may_have_any_length(void **state)
 {
 	enum { LONG = 300000 };
@@ -663,6 +673,7 @@ int main(void)
 		cmocka_unit_test(lines_that_are_no_mount_of_a_directory_are_passed_over),
 		cmocka_unit_test(mounts_that_show_other_owners_are_told),
 		cmocka_unit_test(options_of_the_superblock_may_be_missing),
+		cmocka_unit_test(the_source_may_be_empty),
 		cmocka_unit_test(lines_may_have_any_length),
 		cmocka_unit_test(there_may_be_any_number_of_mounts),
 		cmocka_unit_test(a_table_that_cannot_be_read_is_an_error),
