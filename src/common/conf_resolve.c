@@ -93,7 +93,7 @@ static void resolve_excluded_users(struct resolver *resolver)
 }
 
 /* Puts rest, which is empty or begins with a slash, behind a directory. */
-static char *path_join(const char *directory, const char *rest)
+static char *path_append(const char *directory, const char *rest)
 {
 	char *path;
 
@@ -112,7 +112,7 @@ char *conf_resolve_path(const char *path)
 	/* Leave out components from the end until the rest exists; the root always does. */
 	while (!(real = realpath(*head ? head : "/", NULL)) && *head)
 		*strrchr(head, '/') = '\0';
-	resolved = real ? path_join(real, path + strlen(head)) : NULL;
+	resolved = real ? path_append(real, path + strlen(head)) : NULL;
 	free(real);
 	free(head);
 	return resolved;
@@ -191,7 +191,7 @@ static void resolve_rule(struct resolver *resolver, struct conf_entry *entry)
 	unsigned length = match_literal_length(entry->text);
 	char *literal = strndup(entry->text, length);
 	char *real = literal ? conf_resolve_path(literal) : NULL;
-	char *rule = real ? path_join(real, entry->text + (length > 1 ? length : 0)) : NULL;
+	char *rule = real ? path_append(real, entry->text + (length > 1 ? length : 0)) : NULL;
 
 	if (real && strchr(real, '*'))
 		conf_problem(&resolver->problems, entry->line,

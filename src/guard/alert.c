@@ -44,6 +44,11 @@ void alert_found(struct alert *alert, const struct request *request, const char 
 	outbox_push(alert->reporter, &found.header);
 }
 
+bool alert_is_due(const struct alert *alert)
+{
+	return clock_monotonic_us() >= alert->quiet_until_us;
+}
+
 void alert_unverified(struct alert *alert, const char *path, const char *reason, bool allow)
 {
 	char escaped[512], why[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];

@@ -24,6 +24,9 @@ void alert_init(struct alert *alert, struct outbox *reporter);
 void alert_found(struct alert *alert, const struct request *request, const char *path,
 		 enum wire_answer answer, const char *signature);
 
+/* alert_is_due() says whether alert_unverified() would write a line now, and not only count it. */
+bool alert_is_due(const struct alert *alert);
+
 /* alert_unverified() says that openers of the file were answered without a verdict on it, and why.
  */
 void alert_unverified(struct alert *alert, const char *path, const char *reason, bool allow);

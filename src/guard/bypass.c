@@ -302,7 +302,6 @@ static bool bypass_begin(struct bypass *bypass, const struct conf *conf,
 
 	if (fd < 0)
 		return false;
-	bypass_leave(bypass, directory);
 	directory->bypassed = bypass_mark(bypass, conf, directory, fd, &location);
 	if (directory->bypassed) {
 		bypass->n++;
@@ -349,9 +348,15 @@ void bypass_count(struct bypass *bypass, const struct conf *conf, const char *fi
 		return;
 	bypass_notice(bypass);
 	directory = bypass_find(bypass, file, length);
-	if (!directory || ++directory->opens < directory->worth_it)
+	if (!directory)
 		return;
-	/* If it is already, the kernel has dropped the mark to save memory. */
+	/* The kernel has dropped the mark to save memory, or another directory is called so now. */
+	if (directory->bypassed) {
+		bypass_end_one(bypass, directory, NULL, NULL);
+		return;
+	}
+	if (++directory->opens < directory->worth_it)
+		return;
 	directory->worth_it =
 		bypass_begin(bypass, conf, directory) ? WORTH_IT : WORTH_IT * AGAIN_AFTER;
 	directory->opens = 0;

@@ -426,6 +426,15 @@ static const char *gate_path(struct gate *gate, const struct request *request)
 	return gate->location.path;
 }
 
+/* The file is looked up only for a line that will be written. */
+static void gate_report_unverified(struct gate *gate, const struct request *request,
+				   const char *reason, bool allow)
+{
+	const char *path = alert_is_due(&gate->alert) ? gate_path(gate, request) : "";
+
+	alert_unverified(&gate->alert, path, reason, allow);
+}
+
 /* Ends a request: everyone who waits gets the answer, then the rest is done. */
 static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
 			const char *reason, bool may_remember)
@@ -444,7 +453,7 @@ static void gate_settle(struct gate *gate, struct request *request, enum verdict
 		alert_found(&gate->alert, request, gate_path(gate, request),
 			    gate_told(gate, request), reason);
 	} else {
-		alert_unverified(&gate->alert, gate_path(gate, request), reason, allow);
+		gate_report_unverified(gate, request, reason, allow);
 	}
 
 	request_free(&gate->requests, request);
@@ -525,8 +534,7 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		request->timed_out = true;
 	else
 		gate->counters.denied += n;
-	alert_unverified(&gate->alert, gate_path(gate, request), "no verdict within hold-timeout",
-			 allow);
+	gate_report_unverified(gate, request, "no verdict within hold-timeout", allow);
 	if (request->waiting && !request->n_events)
 		request_free(&gate->requests, request);
 }

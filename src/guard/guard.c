@@ -20,10 +20,10 @@
 
 /* The supervisor comes first: its heartbeat, and what it says of the peers. */
 #define CHANNEL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 20)
+#define MOUNTS_PRIORITY	 (SD_EVENT_PRIORITY_NORMAL - 15)
+
 /* The mount table is read no more often than this because of moves. */
 #define REWATCH_US CLOCK_US_PER_SEC
-
-#define MOUNTS_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 15)
 
 struct guard {
 	sd_event *event;
@@ -63,8 +63,8 @@ static void guard_log_missing(const struct guard *guard)
 
 /*
  * The first marks are set when there are workers to ask: an open is never held for nobody. At the
- * start of the service every include path must be there. A guard that replaces another protects
- * what there is.
+ * start of the service what each include path is on must be fit to be marked. A guard that replaces
+ * another protects what there is.
  */
 static int guard_try_start(struct guard *guard)
 {

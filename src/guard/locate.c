@@ -34,9 +34,9 @@ static int locate_on_mount(const struct mount *mount, const struct handle *handl
 
 	if (fd < 0)
 		return fd;
-	r = statx(fd, "", AT_EMPTY_PATH, STATX_INO, &found) < 0 ? -errno
-	    : file_same(&found, file)				? file_path(fd, path, sizeof(path))
-								: -ESTALE;
+	r = statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &found) < 0 ? -errno
+	    : file_same(&found, file) ? file_path(fd, path, sizeof(path))
+				      : -ESTALE;
 	close(fd);
 	if (r < 0)
 		return r;

@@ -20,7 +20,7 @@
 #define LOCATION_PATH_MAX 65536
 
 struct location {
-	int error; /* negative errno: it cannot be told; scope and name_mount mean nothing then */
+	int error; /* negative errno: it cannot be told; scope and device mean nothing then */
 	enum policy_scope scope;
 	uint64_t device;	    /* of its superblock, as in struct mount */
 	bool events_tell_of_change; /* no other machine or program changes its files unseen */

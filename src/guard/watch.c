@@ -6,16 +6,12 @@
 #include "../common/match.h"
 #include "../common/path.h"
 #include "../common/policy.h"
-#include "file.h"
 #include "overlay.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 const char *watch_kind_name(enum watch_kind kind)
 {
@@ -39,8 +35,6 @@ void watch_deinit(struct watch *watch)
 {
 	for (size_t i = 0; i < watch->n_places; i++)
 		free(watch->places[i].point);
-	for (size_t i = 0; i < watch->n_marks; i++)
-		free(watch->marks[i].point);
 	free(watch->places);
 	free(watch->includes);
 	free(watch->marks);
@@ -85,14 +79,9 @@ static int watch_add_mark(struct watch *watch, const struct mount *mount, uint64
 	if (!larger)
 		return -ENOMEM;
 	watch->marks = larger;
-	mark.point = strdup(mount->point);
-	if (!mark.point)
-		return -ENOMEM;
-	r = group_watch(watch->group, mark.point);
-	if (r < 0) {
-		free(mark.point);
+	r = group_watch(watch->group, mount->point);
+	if (r < 0)
 		return r;
-	}
 	mark.renames_watched = !mount_id && watch_renames_on(watch, mark.device);
 	watch->marks[watch->n_marks++] = mark;
 	return 0;

@@ -39,7 +39,6 @@ struct watch_place {
 struct watch_mark {
 	uint64_t device;
 	uint64_t mount_id;    /* WATCH_MOUNT only, else 0 */
-	char *point;	      /* by which it can be reached */
 	bool renames_watched; /* and moves on it are reported */
 };
 
