@@ -350,13 +350,14 @@ void bypass_count(struct bypass *bypass, const struct conf *conf, const char *fi
 	directory = bypass_find(bypass, file, length);
 	if (!directory)
 		return;
-	/* The kernel has dropped the mark to save memory, or another directory is called so now. */
+	if (++directory->opens < directory->worth_it)
+		return;
+	/* The kernel has dropped the mark to save memory, or another directory is called so now.
+	 * One or two opens would prove nothing: they were on their way when it was marked. */
 	if (directory->bypassed) {
 		bypass_end_one(bypass, directory, NULL, NULL);
 		return;
 	}
-	if (++directory->opens < directory->worth_it)
-		return;
 	directory->worth_it =
 		bypass_begin(bypass, conf, directory) ? WORTH_IT : WORTH_IT * AGAIN_AFTER;
 	directory->opens = 0;
