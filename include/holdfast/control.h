@@ -9,6 +9,15 @@
 
 #define CONTROL_SOCKET_NAME "control"
 
+/*
+ * The scan socket (RUN-DIR/scan, SOCK_SEQPACKET), for everybody: WIRE_SCAN with a file that the
+ * client has opened for reading, which shows that it may read it; WIRE_VERDICT comes back, in any
+ * order. A client has at most SCAN_WINDOW files under way: further ones are not read from the
+ * socket. WIRE_SCAN_INFO and WIRE_SCAN_WHY beside.
+ */
+#define SCAN_SOCKET_NAME "scan"
+#define SCAN_WINDOW	 16
+
 /* What decides over the opens of files in scope. */
 enum control_mode { CONTROL_MODE_BLOCK, CONTROL_MODE_NOTIFY, CONTROL_MODE_OFF };
 
@@ -47,7 +56,7 @@ struct control_status_reply {
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 272, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 824, "wire format");
 
 /* INCLUDE: an include path; PLACE: a mount that an include path leads to, or that is below one. */
 struct control_index_request {
@@ -75,3 +84,56 @@ struct control_watch_reply {
 	char error[WIRE_SIGNATURE_MAX];
 };
 _Static_assert(sizeof(struct control_watch_reply) == 4432, "wire format");
+
+/* The full scan: asking about it and, for root only, telling it what to do. */
+enum control_full_scan_verb {
+	CONTROL_FULL_SCAN_ASK,
+	CONTROL_FULL_SCAN_START,  /* now, whatever the schedule says; one that was paused goes on */
+	CONTROL_FULL_SCAN_AFRESH, /* now, from the beginning, and files verified before too */
+	CONTROL_FULL_SCAN_STOP,	  /* pause the one that runs: it goes on with the next slot */
+	CONTROL_FULL_SCAN_VERB_COUNT
+};
+
+struct control_full_scan_request {
+	struct wire_header header;
+	uint32_t verb; /* enum control_full_scan_verb */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct control_full_scan_request) == 16, "wire format");
+
+enum control_full_scan_state {
+	CONTROL_FULL_SCAN_IDLE,
+	CONTROL_FULL_SCAN_RUNNING,
+	CONTROL_FULL_SCAN_PAUSED, /* begun, and goes on with the next slot */
+	CONTROL_FULL_SCAN_STATE_COUNT
+};
+
+/* What a full scan has done so far, or did. Times are seconds since the epoch, 0: never. */
+struct control_full_scan_counts {
+	int64_t began, ended;
+	uint64_t directories, files; /* found */
+	uint64_t bytes;		     /* the size of those files */
+	uint64_t known;		     /* files verified before in this state, not scanned again */
+	uint64_t scanned;	     /* files scanned */
+	uint64_t bytes_scanned;	     /* their size */
+	uint64_t infected, incomplete, failed;
+	uint64_t skipped; /* excluded, on other filesystems, special files, ...; the report says */
+	uint64_t unreadable; /* directories and files */
+	uint64_t busy_ms;    /* time spent scanning, over all workers */
+};
+_Static_assert(sizeof(struct control_full_scan_counts) == 112, "wire format");
+
+struct control_full_scan_reply {
+	struct wire_header header;
+	uint32_t state; /* enum control_full_scan_state */
+	uint32_t error; /* errno why what was asked for was not done; 0: it was */
+	int64_t next;	/* when it begins or goes on by itself, seconds since the epoch; 0: never */
+	int64_t pause_at;		      /* finish-by of the one that runs; 0: none */
+	struct control_full_scan_counts now;  /* RUNNING and PAUSED */
+	struct control_full_scan_counts last; /* the last that was finished */
+	char path[WIRE_PATH_MAX];	      /* RUNNING: where it is */
+	char problem[WIRE_SIGNATURE_MAX];  /* for people: why nothing can be kept on disk; empty: it
+					      can */
+	char schedule[WIRE_SIGNATURE_MAX]; /* as configured */
+};
+_Static_assert(sizeof(struct control_full_scan_reply) == 4864, "wire format");

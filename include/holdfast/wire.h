@@ -20,6 +20,7 @@
 #define WIRE_TEXT_MAX	   1024
 #define WIRE_WORKERS_MAX   128 /* of one engine */
 #define WIRE_SIGNATURE_MAX 256
+#define WIRE_VERSIONS_MAX  512
 #define WIRE_EXE_MAX	   512 /* longer executable paths are cut: they only inform \ */
 
 enum wire_type {
@@ -45,9 +46,12 @@ enum wire_type {
 	/* guard to engine */
 	WIRE_KILL_WORKER,
 	WIRE_RETIRE, /* another engine has taken over: fork no more workers, end with this socket */
-	/* guard to worker and back */
+	/* guard to worker and back, and between the scan socket and the guard */
 	WIRE_SCAN, /* fd: the file to scan */
 	WIRE_VERDICT,
+	/* scan socket */
+	WIRE_SCAN_INFO, /* answered with WIRE_ENGINE_INFO */
+	WIRE_SCAN_WHY,	/* why was my last open refused? answered with WIRE_VERDICT */
 	/* control socket: see control.h */
 	WIRE_CONTROL_STATUS,
 	WIRE_CONTROL_STATUS_REPLY,
@@ -55,6 +59,8 @@ enum wire_type {
 	WIRE_CONTROL_INCLUDE_REPLY,
 	WIRE_CONTROL_PLACE,
 	WIRE_CONTROL_PLACE_REPLY,
+	WIRE_CONTROL_FULL_SCAN,
+	WIRE_CONTROL_FULL_SCAN_REPLY,
 	WIRE_TYPE_COUNT
 };
 
@@ -75,6 +81,7 @@ enum wire_peer_role {
 	WIRE_PEER_REPORTER, /* guard: send notes and findings here */
 	WIRE_PEER_ENGINE,   /* guard: an engine that has loaded its signatures */
 	WIRE_PEER_CONTROL,  /* guard: the listening control socket */
+	WIRE_PEER_SCAN,	    /* guard: the listening scan socket */
 	WIRE_PEER_GUARD,    /* engine, reporter: the guard's end */
 	WIRE_PEER_COUNT
 };
@@ -126,6 +133,8 @@ enum wire_answer {
 	WIRE_ANSWER_NOTIFIED, /* mode = notify: let through */
 	WIRE_ANSWER_LATE,  /* the verdict came after the hold deadline had let the opener through */
 	WIRE_ANSWER_MOVED, /* nobody was held: it was moved into scope, and scanned for that */
+	WIRE_ANSWER_DEMANDED,  /* nobody was held: somebody asked for a scan */
+	WIRE_ANSWER_SCHEDULED, /* nobody was held: a full scan */
 	WIRE_ANSWER_COUNT
 };
 
@@ -149,8 +158,13 @@ struct wire_engine_info {
 	uint32_t test_only;
 	uint32_t workers;
 	uint32_t scan_deadline_ms; /* a worker that is silent for longer is lost */
+	/* Tells sets of signatures apart, and the settings that they are used with: a file that is
+	 * clean under one is clean under the same again. */
+	uint64_t set;
+	char engine[32];		  /* the version of libclamav: "1.4.6" */
+	char versions[WIRE_VERSIONS_MAX]; /* of each file of signatures: "daily.cvd 27450, ..." */
 };
-_Static_assert(sizeof(struct wire_engine_info) == 32, "wire format");
+_Static_assert(sizeof(struct wire_engine_info) == 584, "wire format");
 
 /* WORKER and KILL_WORKER */
 struct wire_worker {
@@ -162,18 +176,29 @@ _Static_assert(sizeof(struct wire_worker) == 16, "wire format");
 
 struct wire_scan {
 	struct wire_header header;
-	uint64_t id; /* comes back in the verdict */
+	uint64_t id;	/* comes back in the verdict */
+	uint32_t flags; /* WIRE_SCAN_* */
+	uint32_t unused;
 };
-_Static_assert(sizeof(struct wire_scan) == 16, "wire format");
+_Static_assert(sizeof(struct wire_scan) == 24, "wire format");
+
+/* To the guard: scan it although it was verified in this state before. */
+#define WIRE_SCAN_AFRESH 1u
 
 struct wire_verdict {
 	struct wire_header header;
 	uint64_t id;
+	uint64_t scanned; /* bytes that were looked at, those unpacked from it included */
 	uint32_t verdict; /* enum verdict */
-	uint32_t unused;
-	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE, FAILED: why */
+	uint32_t flags;	  /* WIRE_VERDICT_* */
+	char reason[WIRE_SIGNATURE_MAX];  /* INFECTED: the signature; INCOMPLETE, FAILED: why */
+	char warning[WIRE_SIGNATURE_MAX]; /* what libclamav had to say of the file; empty: nothing
+					   */
 };
-_Static_assert(sizeof(struct wire_verdict) == 280, "wire format");
+_Static_assert(sizeof(struct wire_verdict) == 544, "wire format");
+
+/* From the guard: it was verified in this state before, and not scanned now. */
+#define WIRE_VERDICT_KNOWN 1u
 
 /* A datagram is never longer than this. */
 #define WIRE_MESSAGE_MAX 8192

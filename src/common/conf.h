@@ -10,6 +10,8 @@
  * Reading and resolving open files and may wait for a name service: never in the guard's or the
  * supervisor's loop. A snapshot holds resolved values only, and reading it does neither.
  */
+#include "schedule.h"
+
 #include <holdfast/control.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,6 +63,17 @@ struct conf {
 	uint64_t workers; /* 0: one for each core */
 	uint64_t max_file_size, max_scan_size, max_scan_time_ms;
 	bool detect_pua, heuristics;
+	uint64_t verdict_cache; /* bytes */
+
+	/* [full-scan] */
+	struct schedule schedule;
+	struct conf_list scan_path;    /* directories or files, without symbolic links */
+	struct conf_list scan_exclude; /* rules, see match.h */
+	bool cross_filesystems;
+	bool scan_remote_filesystems;
+	struct schedule_time finish_by;
+	uint64_t scan_cpu; /* percent of all processors */
+	uint64_t scan_random_delay_ms;
 
 	/* [alerts] */
 	bool syslog;

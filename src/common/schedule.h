@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * schedule: when a full scan is due. Pure but for the time zone, which localtime_r() and mktime()
+ * know: so not for the guard's loop, as they may read its file.
+ *
+ * All times are in seconds since the epoch, what people write is local time. Nothing here remembers
+ * or waits: whoever asks again after the clock was set, after a suspend or a restart gets the
+ * answer that is right then.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The slots of a schedule: at this time of day, on these days. */
+struct schedule {
+	unsigned days;	 /* bit 0 is Sunday; 0: never */
+	unsigned minute; /* of the day */
+};
+
+/* A time of day, or none. */
+struct schedule_time {
+	bool is_set;
+	unsigned minute; /* of the day */
+};
+
+/*
+ * schedule_parse() reads "off", "daily 02:00" or days of the week, "Sun 03:30", "Mon,Wed-Fri
+ * 03:30". schedule_parse_time() reads "06:00". Return 0, or -EINVAL with what is expected in
+ * problem.
+ */
+int schedule_parse(const char *text, struct schedule *ret, char *problem, size_t problem_size);
+int schedule_parse_time(const char *text, struct schedule_time *ret, char *problem,
+			size_t problem_size);
+
+/* schedule_format() writes what schedule_parse() reads, schedule_format_time() a set time. Return
+ * buffer. */
+char *schedule_format(const struct schedule *schedule, char *buffer, size_t size);
+char *schedule_format_time(const struct schedule_time *time, char *buffer, size_t size);
+
+/*
+ * schedule_after() returns the first slot later than a moment, or INT64_MAX: there is none. There
+ * is one slot on each of its days: where the clock shows that time twice, it is the first; where it
+ * skips it, it is as long after the skipped hour began as it would have been.
+ */
+int64_t schedule_after(const struct schedule *schedule, int64_t moment);
+
+/* schedule_time_after() returns when the clock next shows a set time, later than a moment. */
+int64_t schedule_time_after(const struct schedule_time *time, int64_t moment);
+
+/* What is known of the past and wanted for the future. */
+struct schedule_state {
+	struct schedule schedule;
+	struct schedule_time finish_by;
+	int64_t last_slot;  /* the slot that was begun last; on the first start: the start */
+	bool is_unfinished; /* a scan has begun and was paused or interrupted */
+	int64_t delay;	    /* seconds after each slot, chosen within random-delay */
+};
+
+enum schedule_action {
+	SCHEDULE_WAIT,	/* until the moment given, and ask again */
+	SCHEDULE_BEGIN, /* begin a scan, of the slot given */
+	SCHEDULE_GO_ON, /* go on with the unfinished scan, for the slot given */
+};
+
+struct schedule_decision {
+	enum schedule_action action;
+	int64_t slot;  /* what last_slot becomes, for all but SCHEDULE_WAIT */
+	int64_t until; /* SCHEDULE_WAIT: when something may be due, INT64_MAX: never; else: when the
+			  scan must pause, INT64_MAX: it need not */
+};
+
+/*
+ * schedule_decide() says what to do at a moment.
+ *
+ * - A slot that has passed since last_slot is due, delay seconds after it, or after the moment
+ * started where the service was not running at that time; several that were missed are one.
+ * - finish_by makes a window of each slot: it lasts until the clock shows that time next. Outside
+ *   of a window nothing begins and nothing goes on: a missed slot waits for the next window then.
+ * - An unfinished scan goes on with the next slot; without finish_by, or inside of a window, at
+ * once.
+ * - A last_slot that lies in the future was written by a clock that was wrong: it counts as the
+ * moment.
+ *
+ * started: when the service began to wait.
+ */
+struct schedule_decision schedule_decide(const struct schedule_state *state, int64_t started,
+					 int64_t moment);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * verdicts: the files that were verified, each in the very state it was verified in.
+ *
+ * A file in a state is a tag, a keyed hash (SipHash-2-4 with 128 bits, libsodium's siphashx24) of
+ * the mount it was looked at through, its device, inode and handle (which holds the inode's
+ * generation), its size, mtime and ctime, and of the signatures and settings it was scanned under.
+ * Whether a file has been verified is whether its tag is here: any change makes another tag, and
+ * nobody without the key can make two files have one. Only complete, clean verdicts are put in.
+ *
+ * The mount is told by its unique id (Linux 6.8), or by its id and how often that has been used
+ * again: a filesystem that was unmounted may have been changed elsewhere, times and all.
+ *
+ * Bounded: a table of buckets of four tags, the most recently used first; a new one takes the place
+ * of the last. Memory is allocated once. Only the loop changes it; other threads may ask
+ * verdicts_has() meanwhile: a tag that they see torn is one they do not find.
+ */
+#include "features.h"
+#include "file.h"
+
+/* Memory of one tag. */
+#define VERDICTS_TAG_SIZE 16
+
+struct verdict_tag {
+	uint64_t half[2];
+};
+_Static_assert(sizeof(struct verdict_tag) == VERDICTS_TAG_SIZE, "the file format");
+
+struct verdicts;
+
+/* verdicts_new() makes an empty table of about this many bytes, with a new random key. NULL: out of
+ * memory. verdicts_free() takes NULL and returns NULL. */
+struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids);
+struct verdicts *verdicts_free(struct verdicts *verdicts);
+
+/* verdicts_capacity() returns how many tags there is room for, verdicts_count() how many there are.
+ */
+size_t verdicts_capacity(const struct verdicts *verdicts);
+size_t verdicts_count(const struct verdicts *verdicts);
+
+/*
+ * verdicts_tag() looks at the file called name in directory, "": at directory itself, whatever
+ * descriptor that is, and makes its tag under these signatures. Follows no symbolic link, opens
+ * nothing. ret_id and ret_state may be NULL. Returns 0 or a negative errno. For all threads.
+ */
+int verdicts_tag(const struct verdicts *verdicts, int directory, const char *name,
+		 uint64_t signatures, struct verdict_tag *ret_tag, struct file_id *ret_id,
+		 struct file_state *ret_state);
+
+/* verdicts_has() says whether a tag is there, for all threads; verdicts_use() says it too, and
+ * notes that it was of use. */
+bool verdicts_has(const struct verdicts *verdicts, const struct verdict_tag *tag);
+bool verdicts_use(struct verdicts *verdicts, const struct verdict_tag *tag);
+
+/* verdicts_add() puts a tag in; verdicts_remove() takes it out. */
+void verdicts_add(struct verdicts *verdicts, const struct verdict_tag *tag);
+void verdicts_remove(struct verdicts *verdicts, const struct verdict_tag *tag);
+
+/*
+ * verdicts_mounts_changed() is told the ids of all mounts there are (the ids of mountinfo), after
+ * any change: an id that has gone will stand for another mount when it comes again. Nothing to do
+ * with unique ids.
+ */
+void verdicts_mounts_changed(struct verdicts *verdicts, const uint64_t *ids, size_t n);
