@@ -27,6 +27,7 @@ struct control_counters {
 	uint64_t out_of_scope; /* allowed: not below an include path, or excluded by path */
 	uint64_t excluded;     /* allowed: the service itself, an excluded user or process */
 	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t known;	       /* opens and scans answered by a verdict given before */
 	uint64_t joined;       /* opens that were answered by a scan already under way */
 	uint64_t denied;       /* opens refused */
 	uint64_t timeouts;     /* opens answered by on-timeout */
@@ -56,7 +57,7 @@ struct control_status_reply {
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 824, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 832, "wire format");
 
 /* INCLUDE: an include path; PLACE: a mount that an include path leads to, or that is below one. */
 struct control_index_request {
@@ -84,6 +85,12 @@ struct control_watch_reply {
 	char error[WIRE_SIGNATURE_MAX];
 };
 _Static_assert(sizeof(struct control_watch_reply) == 4432, "wire format");
+
+/* In state-dir: what the guard keeps, which root alone may change, and its reports, the last
+ * CONTROL_REPORTS_MAX of them. */
+#define CONTROL_SCANS_DIR   "scans"
+#define CONTROL_REPORTS_DIR "scans/reports"
+#define CONTROL_REPORTS_MAX 60
 
 /* The full scan: asking about it and, for root only, telling it what to do. */
 enum control_full_scan_verb {

@@ -51,7 +51,9 @@ enum wire_type {
 	WIRE_VERDICT,
 	/* scan socket */
 	WIRE_SCAN_INFO, /* answered with WIRE_ENGINE_INFO */
-	WIRE_SCAN_WHY,	/* why was my last open refused? answered with WIRE_VERDICT */
+	/* fd: a file that the client was refused, by whatever descriptor; a struct wire_scan, and
+	 * answered with WIRE_VERDICT: why */
+	WIRE_SCAN_WHY,
 	/* control socket: see control.h */
 	WIRE_CONTROL_STATUS,
 	WIRE_CONTROL_STATUS_REPLY,
@@ -189,13 +191,14 @@ struct wire_verdict {
 	struct wire_header header;
 	uint64_t id;
 	uint64_t scanned; /* bytes that were looked at, those unpacked from it included */
+	uint64_t cpu_us;  /* processor time that it took */
 	uint32_t verdict; /* enum verdict */
 	uint32_t flags;	  /* WIRE_VERDICT_* */
 	char reason[WIRE_SIGNATURE_MAX];  /* INFECTED: the signature; INCOMPLETE, FAILED: why */
 	char warning[WIRE_SIGNATURE_MAX]; /* what libclamav had to say of the file; empty: nothing
 					   */
 };
-_Static_assert(sizeof(struct wire_verdict) == 544, "wire format");
+_Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
 
 /* From the guard: it was verified in this state before, and not scanned now. */
 #define WIRE_VERDICT_KNOWN 1u
@@ -226,6 +229,19 @@ static inline struct wire_note wire_note_make(int priority, const char *text)
 
 	(void)snprintf(note.text, sizeof(note.text), "%s", text);
 	return note;
+}
+
+/* wire_verdict_make() makes a WIRE_VERDICT for no scan in particular; reason is cut where it is too
+ * long. */
+static inline struct wire_verdict wire_verdict_make(enum verdict verdict, const char *reason)
+{
+	struct wire_verdict message = {
+		.header = WIRE_INIT(WIRE_VERDICT, struct wire_verdict),
+		.verdict = verdict,
+	};
+
+	(void)snprintf(message.reason, sizeof(message.reason), "%s", reason);
+	return message;
 }
 
 /* wire_result_make() makes a WIRE_READY (text is empty) or a WIRE_FAILED (text says why). */

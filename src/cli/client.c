@@ -9,14 +9,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int client_connect(const char *run_dir)
+int client_connect(const char *run_dir, const char *name)
 {
 	const struct timeval timeout = {.tv_sec = CLIENT_TIMEOUT_S};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, r = 0;
 
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir,
-		     CONTROL_SOCKET_NAME) >= (int)sizeof(address.sun_path))
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, name) >=
+	    (int)sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-/* client: the command line's end of the control socket. */
+/* client: the command line's end of the control socket and of the scan socket. */
 #include <holdfast/control.h>
 #include <stddef.h>
 
-/* client_connect() connects to the guard. Returns the socket, or a negative errno. */
-int client_connect(const char *run_dir);
+/* client_connect() connects to one of the guard's sockets, *_SOCKET_NAME. Returns the socket, or a
+ * negative errno. */
+int client_connect(const char *run_dir, const char *name);
 
 /*
  * client_ask() sends a request and takes the reply of this type and size. Returns 0 or a negative

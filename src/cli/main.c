@@ -5,25 +5,27 @@
 #include "config.h"
 
 #include <getopt.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
-#include <unistd.h>
 
 struct verb {
 	const char *name, *operands, *summary;
 	int (*run)(const struct cli *cli, int argc, char **argv);
 	int operands_min, operands_max;
+	bool has_options; /* it takes them apart itself */
 };
 
 static const struct verb verbs[] = {
-	{"status", "", "what is protected, and what needs attention", verb_status, 0, 0},
-	{"explain", "PATH...", "which rule decides over a path, and how", verb_explain, 1, 1 << 20},
+	{"status", "", "what is protected, and what needs attention", verb_status, 0, 0, false},
+	{"scan", "PATH...", "scan files and directories now; 'holdfast scan --help'", verb_scan, 0,
+	 1 << 20, true},
+	{"report", "", "what the last full scan found; 'holdfast report --help'", verb_report, 0, 1,
+	 true},
+	{"explain", "PATH...", "which rule decides over a path, and how", verb_explain, 1, 1 << 20,
+	 false},
 	{"check-config", "[FILE]", "say what is wrong with the configuration", verb_check_config, 0,
-	 1},
+	 1, false},
 	{"verify", "[PATH]", "try to read the EICAR test file below an include path, or at PATH",
-	 verb_verify, 0, 1},
+	 verb_verify, 0, 1, false},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -42,60 +44,9 @@ static void print_help(void)
 		     "  --help, --version\n"
 		     "\n"
 		     "Exit codes: status 0 fine, 1 warning, 2 not protecting; verify 0 refused,\n"
-		     "1 not refused, 2 could not be tried; the others 0, or 2 for an error.\n",
+		     "1 not refused, 2 could not be tried; scan 0 clean, 1 something found, 2 not\n"
+		     "all was verified; the others 0, or 2 for an error.\n",
 		     CONF_FILE_DEFAULT);
-}
-
-int cli_error(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)fputs("holdfast: ", stderr);
-	(void)vfprintf(stderr, format, args);
-	(void)fputc('\n', stderr);
-	va_end(args);
-	return CLI_ERROR;
-}
-
-void cli_print_json(json_t *answer)
-{
-	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-	(void)putchar('\n');
-	json_decref(answer);
-}
-
-static void report_problem(void *context, int priority, unsigned line, const char *text)
-{
-	const struct cli *cli = context;
-
-	if (priority > LOG_ERR)
-		return; /* check-config tells of warnings */
-	if (line)
-		(void)cli_error("%s:%u: %s", cli->config, line, text);
-	else
-		(void)cli_error("%s: %s", cli->config, text);
-}
-
-struct conf *cli_read_conf(const struct cli *cli)
-{
-	struct conf *conf = conf_read_file(cli->config, report_problem, (void *)cli);
-
-	if (conf && conf_resolve(conf, report_problem, (void *)cli) < 0)
-		return conf_free(conf);
-	return conf;
-}
-
-const char *cli_style(enum cli_style style)
-{
-	static const char *const sequences[] = {
-		[CLI_PLAIN] = "\033[0m",
-		[CLI_BOLD] = "\033[1m",
-		[CLI_GOOD] = "\033[1;32m",
-		[CLI_BAD] = "\033[1;31m",
-	};
-
-	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? sequences[style] : "";
 }
 
 static const struct verb *find_verb(const char *name)
@@ -106,44 +57,59 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+/* Takes the options that all verbs have, as far as flags says (getopt(3)). Returns -1, or the exit
+ * code where that was all. */
+static int take_options(struct cli *cli, int argc, char **argv, const char *flags)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},
+		CLI_OPTIONS,
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'v'},
 		{0},
 	};
-	struct cli cli = {.config = CONF_FILE_DEFAULT};
-	const struct verb *verb;
-	int option, operands;
+	int option;
 
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			cli.config = optarg;
-			break;
-		case 'j':
-			cli.json = true;
-			break;
-		case 'h':
+	optind = 0;
+	while ((option = getopt_long(argc, argv, flags, options, NULL)) != -1) {
+		if (option == 'h') {
 			print_help();
 			return CLI_OK;
-		case 'v':
+		}
+		if (option == 'v') {
 			(void)printf("holdfast %s\n", HOLDFAST_VERSION);
 			return CLI_OK;
-		default:
-			return CLI_ERROR;
 		}
+		if (!cli_option(cli, option, optarg))
+			return CLI_ERROR;
 	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = {.config = CONF_FILE_DEFAULT};
+	const struct verb *verb;
+	int code = take_options(&cli, argc, argv, "+c:h"), operands;
+
+	if (code >= 0)
+		return code;
 	if (optind >= argc)
 		return cli_error("what to do? Try 'holdfast --help'");
 	verb = find_verb(argv[optind]);
 	if (!verb)
 		return cli_error("unknown verb '%s'; try 'holdfast --help'", argv[optind]);
-	operands = argc - optind - 1;
+
+	/* The options behind the verb are read as if they stood behind the program. */
+	argv[optind] = argv[0];
+	argc -= optind;
+	argv += optind;
+	if (verb->has_options)
+		return verb->run(&cli, argc, argv);
+	code = take_options(&cli, argc, argv, "c:h");
+	if (code >= 0)
+		return code;
+	operands = argc - optind;
 	if (operands < verb->operands_min || operands > verb->operands_max)
 		return cli_error("usage: holdfast %s %s", verb->name, verb->operands);
-	return verb->run(&cli, operands, argv + optind + 1);
+	return verb->run(&cli, operands, argv + optind);
 }

@@ -2,6 +2,8 @@
 /* holdfast status: what is protected, what happened, and what needs attention. */
 #include "cli.h"
 #include "client.h"
+#include "full_scan.h"
+#include "human.h"
 
 #include "../common/clock.h"
 #include "../common/line.h"
@@ -16,7 +18,7 @@
 /* Exit codes, for monitoring. */
 enum { STATUS_FINE, STATUS_WARNING, STATUS_NOT_PROTECTING };
 
-#define WARNINGS_MAX 8
+#define WARNINGS_MAX 12
 
 struct warning {
 	int severity; /* an exit code */
@@ -25,6 +27,7 @@ struct warning {
 
 struct status {
 	struct control_status_reply reply;
+	struct control_full_scan_reply full_scan;
 	struct control_watch_reply *includes; /* reply.includes of them */
 	struct control_watch_reply *places;   /* reply.places of them */
 	struct warning warnings[WARNINGS_MAX];
@@ -65,7 +68,7 @@ static int status_ask(const char *run_dir, struct status *status)
 	const struct wire_plain request = {
 		.header = WIRE_INIT(WIRE_CONTROL_STATUS, struct wire_plain),
 	};
-	int fd = client_connect(run_dir), r;
+	int fd = client_connect(run_dir, CONTROL_SOCKET_NAME), r;
 
 	if (fd < 0)
 		return fd;
@@ -77,6 +80,8 @@ static int status_ask(const char *run_dir, struct status *status)
 	if (r == 0)
 		r = status_ask_watches(fd, WIRE_CONTROL_PLACE, WIRE_CONTROL_PLACE_REPLY,
 				       status->reply.places, &status->places);
+	if (r == 0)
+		r = full_scan_ask(fd, CONTROL_FULL_SCAN_ASK, &status->full_scan);
 	close(fd);
 	return r;
 }
@@ -155,41 +160,14 @@ static void status_judge(struct status *status)
 			    "%" PRIu64
 			    " open(s) or scans ended without a verdict: the log names the files",
 			    status_unverified(&reply->counters));
+	if (*status->full_scan.problem)
+		status_warn(status, STATUS_WARNING, "full scan: %s", status->full_scan.problem);
 	if (reply->counters.alerts_dropped)
 		status_warn(status, STATUS_WARNING, "%" PRIu64 " line(s) for the log were lost",
 			    reply->counters.alerts_dropped);
 }
 
 /* --- for people --- */
-
-static const char *format_time(int64_t seconds, char *buffer, size_t size)
-{
-	time_t time = (time_t)seconds;
-	struct tm local;
-
-	(void)strftime(buffer, size, "%Y-%m-%d %H:%M:%S", localtime_r(&time, &local));
-	return buffer;
-}
-
-/* The two largest units: "3 d 4 h". */
-static const char *format_age(int64_t seconds, char *buffer, size_t size)
-{
-	int64_t age = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC) - seconds;
-
-	if (age < 0)
-		age = 0;
-	if (age >= 86400)
-		(void)snprintf(buffer, size, "%" PRId64 " d %" PRId64 " h", age / 86400,
-			       age % 86400 / 3600);
-	else if (age >= 3600)
-		(void)snprintf(buffer, size, "%" PRId64 " h %" PRId64 " min", age / 3600,
-			       age % 3600 / 60);
-	else if (age >= 60)
-		(void)snprintf(buffer, size, "%" PRId64 " min", age / 60);
-	else
-		(void)snprintf(buffer, size, "%" PRId64 " s", age);
-	return buffer;
-}
 
 static void print_headline(const struct status *status)
 {
@@ -202,8 +180,8 @@ static void print_headline(const struct status *status)
 		     : reply->mode == CONTROL_MODE_NOTIFY      ? "watching"
 							       : "protecting",
 		     cli_style(CLI_PLAIN),
-		     format_time(reply->guard_started_at, since, sizeof(since)),
-		     format_age(reply->guard_started_at, age, sizeof(age)));
+		     human_time(since, sizeof(since), reply->guard_started_at),
+		     human_age(age, sizeof(age), reply->guard_started_at));
 }
 
 static void print_watches(const char *title, const struct control_watch_reply *watches, uint32_t n)
@@ -251,13 +229,13 @@ static void print_processes(const struct control_status_reply *reply)
 	char when[32], age[32];
 
 	(void)printf("  signatures  %u, loaded %s (%s ago)\n", reply->engine.signatures,
-		     format_time(reply->engine.loaded_at, when, sizeof(when)),
-		     format_age(reply->engine.loaded_at, age, sizeof(age)));
+		     human_time(when, sizeof(when), reply->engine.loaded_at),
+		     human_age(age, sizeof(age), reply->engine.loaded_at));
 	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost\n", reply->workers_alive,
 		     reply->workers_busy, reply->counters.workers_lost);
 	(void)printf("  restarts    guard %u, engine %u, reporter %u since %s\n",
 		     history->guard_restarts, history->engine_restarts, history->reporter_restarts,
-		     format_time(history->started_at, when, sizeof(when)));
+		     human_time(when, sizeof(when), history->started_at));
 	if (history->last_gap_us)
 		(void)printf("  last gap    %" PRIu64
 			     " ms without protection, when a guard was lost\n",
@@ -274,6 +252,7 @@ static void status_print(const struct status *status)
 	(void)printf("  mode        %s\n", mode_names[reply->mode]);
 	print_processes(reply);
 	print_counters(reply);
+	full_scan_print(&status->full_scan);
 	for (unsigned i = 0; i < status->n_warnings; i++)
 		(void)printf("%s%s!%s %s\n", i ? "" : "\n", cli_style(CLI_BAD),
 			     cli_style(CLI_PLAIN), status->warnings[i].text);
@@ -373,6 +352,7 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "bypassed_directories",
 				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
+	(void)json_object_set_new(answer, "full_scan", full_scan_json(&status->full_scan));
 	cli_print_json(answer);
 }
 
@@ -396,22 +376,14 @@ static int status_unreachable(const struct cli *cli, const char *run_dir, int er
 	return STATUS_NOT_PROTECTING;
 }
 
-static void ignore_problem(void *context, int priority, unsigned line, const char *text)
-{
-}
-
 int verb_status(const struct cli *cli, int argc, char **argv)
 {
-	/* All that is needed of the configuration is where the socket is; one that is being edited
-	 * will do, and so will the default. */
-	struct conf *conf = conf_read_file(cli->config, ignore_problem, NULL);
+	struct conf *conf = cli_find_service(cli);
 	struct status status = {0};
 	int r;
 
 	if (!conf)
-		conf = conf_new();
-	if (!conf)
-		return cli_error("out of memory");
+		return STATUS_NOT_PROTECTING;
 	r = status_ask(conf->run_dir, &status);
 	if (r < 0) {
 		status.severity = status_unreachable(cli, conf->run_dir, r);

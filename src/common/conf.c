@@ -18,6 +18,7 @@
 enum conf_type {
 	CONF_STRING,
 	CONF_PATH,   /* absolute */
+	CONF_PATHS,  /* list of absolute paths */
 	CONF_RULES,  /* list of rules, see match.h */
 	CONF_NAMES,  /* list of words */
 	CONF_CHOICE, /* one of the names in choices */
@@ -25,6 +26,9 @@ enum conf_type {
 	CONF_DURATION,
 	CONF_SIZE,
 	CONF_COUNT,
+	CONF_PERCENT,
+	CONF_SCHEDULE,
+	CONF_TIME,   /* of day */
 	CONF_PLANNED /* part of the contract, without effect in this version */
 };
 
@@ -66,6 +70,7 @@ static const struct conf_choice choices_facility[] = {
 	}
 #define NUMBER(min_, max_) NULL, (min_), (max_)
 #define MINUTE		   UINT64_C(60000)
+#define KIB		   (UINT64_C(1) << 10)
 #define MIB		   (UINT64_C(1) << 20)
 
 static const struct conf_key conf_keys[] = {
@@ -94,14 +99,17 @@ static const struct conf_key conf_keys[] = {
 	KEY("engine", "max-scan-time", CONF_DURATION, max_scan_time_ms, NUMBER(100, 60 * MINUTE)),
 	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
 	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
+	KEY("engine", "verdict-cache", CONF_SIZE, verdict_cache, NUMBER(64 * KIB, 4096 * MIB)),
 
-	PLANNED("full-scan", "schedule"),
-	PLANNED("full-scan", "path"),
-	PLANNED("full-scan", "exclude"),
-	PLANNED("full-scan", "cross-filesystems"),
-	PLANNED("full-scan", "finish-by"),
-	PLANNED("full-scan", "cpu"),
-	PLANNED("full-scan", "random-delay"),
+	KEY("full-scan", "schedule", CONF_SCHEDULE, schedule, NUMBER(0, 0)),
+	KEY("full-scan", "path", CONF_PATHS, scan_path, NUMBER(0, 0)),
+	KEY("full-scan", "exclude", CONF_RULES, scan_exclude, NUMBER(0, 0)),
+	KEY("full-scan", "cross-filesystems", CONF_BOOL, cross_filesystems, NUMBER(0, 0)),
+	KEY("full-scan", "remote-filesystems", CONF_BOOL, scan_remote_filesystems, NUMBER(0, 0)),
+	KEY("full-scan", "finish-by", CONF_TIME, finish_by, NUMBER(0, 0)),
+	KEY("full-scan", "cpu", CONF_PERCENT, scan_cpu, NUMBER(1, 100)),
+	KEY("full-scan", "random-delay", CONF_DURATION, scan_random_delay_ms,
+	    NUMBER(0, 1440 * MINUTE)),
 
 	PLANNED("signatures", "mirror"),
 	PLANNED("signatures", "database"),
@@ -149,6 +157,10 @@ struct conf *conf_new(void)
 	conf->max_scan_size = 400 * MIB;
 	conf->max_scan_time_ms = 2 * MINUTE;
 	conf->heuristics = true;
+	conf->verdict_cache = 16 * MIB;
+	conf->schedule = (struct schedule){.days = SCHEDULE_DAILY, .minute = 2 * 60};
+	conf->cross_filesystems = true;
+	conf->scan_cpu = 100;
 	conf->syslog = true;
 	conf->facility = LOG_DAEMON;
 	conf->log_file_max_size = 20 * MIB;
@@ -163,6 +175,11 @@ static void *conf_member(const struct conf *conf, const struct conf_key *key)
 	return (char *)conf + key->offset;
 }
 
+static bool conf_key_is_list(const struct conf_key *key)
+{
+	return key->type == CONF_PATHS || key->type == CONF_RULES || key->type == CONF_NAMES;
+}
+
 struct conf *conf_free(struct conf *conf)
 {
 	if (!conf)
@@ -171,7 +188,7 @@ struct conf *conf_free(struct conf *conf)
 	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++) {
 		if (key->type == CONF_STRING || key->type == CONF_PATH) {
 			free(*(char **)conf_member(conf, key));
-		} else if (key->type == CONF_RULES || key->type == CONF_NAMES) {
+		} else if (conf_key_is_list(key)) {
 			struct conf_list *list = conf_member(conf, key);
 
 			for (size_t i = 0; i < list->n_entries; i++)
@@ -208,7 +225,7 @@ unsigned conf_line(const struct conf *conf, const char *section, const char *nam
 
 static bool conf_key_is_single(const struct conf_key *key)
 {
-	return key->type != CONF_RULES && key->type != CONF_NAMES && key->type != CONF_PLANNED;
+	return !conf_key_is_list(key) && key->type != CONF_PLANNED;
 }
 
 /* Takes ownership of text. */
@@ -242,15 +259,24 @@ static int conf_set_string(char **member, const char *value)
 	return 0;
 }
 
-static int conf_set_path(char **member, const char *value, const char **problem)
+/* A path is a rule without a pattern, so advice on patterns is none. */
+static char *conf_normalize_path(const char *value, const char **problem)
 {
-	char *path;
-
+	if (*value != '/') {
+		*problem = "a path must be absolute: begin with /";
+		return NULL;
+	}
 	if (strchr(value, '*')) {
 		*problem = "* is not allowed here";
-		return -EINVAL;
+		return NULL;
 	}
-	path = match_normalize(value, problem);
+	return match_normalize(value, problem);
+}
+
+static int conf_set_path(char **member, const char *value, const char **problem)
+{
+	char *path = conf_normalize_path(value, problem);
+
 	if (!path)
 		return *problem ? -EINVAL : -ENOMEM;
 	free(*member);
@@ -287,16 +313,29 @@ static const struct conf_unit units_none[] = {{"", 1}, {0}};
 static const struct conf_unit units_time[] = {
 	{"s", 1000}, {"ms", 1}, {"m", MINUTE}, {"h", 60 * MINUTE}, {"d", 1440 * MINUTE}, {0}};
 static const struct conf_unit units_size[] = {
-	{"", 1}, {"K", 1 << 10}, {"M", MIB}, {"G", 1024 * MIB}, {0}};
+	{"", 1}, {"K", KIB}, {"M", MIB}, {"G", 1024 * MIB}, {0}};
+static const struct conf_unit units_percent[] = {{"%", 1}, {0}};
 
-/* In the largest unit that divides it. */
+/* How the numbers of each type are written. */
+static const struct conf_number {
+	const struct conf_unit *units;
+	const char *expected;
+} conf_numbers[] = {
+	[CONF_DURATION] = {units_time, "a duration such as 500ms, 15s, 2m or 1h"},
+	[CONF_SIZE] = {units_size, "a size such as 4096, 512K, 100M or 2G"},
+	[CONF_COUNT] = {units_none, "a number, or auto"},
+	[CONF_PERCENT] = {units_percent, "a percentage such as 25%"},
+};
+
+/* In the largest unit that divides it; nothing has the first. */
 static const char *conf_format_number(uint64_t number, const struct conf_unit *units, char *buffer,
 				      size_t size)
 {
 	const struct conf_unit *best = NULL;
 
 	for (const struct conf_unit *unit = units; unit->name; unit++)
-		if (number % unit->factor == 0 && (!best || unit->factor > best->factor))
+		if (number % unit->factor == 0 &&
+		    (!best || (number && unit->factor > best->factor)))
 			best = unit;
 	(void)snprintf(buffer, size, "%llu%s", (unsigned long long)(number / best->factor),
 		       best->name);
@@ -306,29 +345,23 @@ static const char *conf_format_number(uint64_t number, const struct conf_unit *u
 static int conf_set_number(uint64_t *member, const struct conf_key *key, const char *value,
 			   char *problem, size_t problem_size)
 {
-	const struct conf_unit *units = key->type == CONF_DURATION ? units_time
-					: key->type == CONF_SIZE   ? units_size
-								   : units_none;
-	const char *expected = key->type == CONF_DURATION
-				       ? "a duration such as 500ms, 15s, 2m or 1h"
-			       : key->type == CONF_SIZE ? "a size such as 4096, 512K, 100M or 2G"
-							: "a number, or auto";
+	const struct conf_number *type = &conf_numbers[key->type];
 	uint64_t number;
 
 	if (key->type == CONF_COUNT && !strcmp(value, "auto")) {
 		*member = 0;
 		return 0;
 	}
-	if (!conf_parse_number(value, units, &number)) {
-		(void)snprintf(problem, problem_size, "'%s' is not %s", value, expected);
+	if (!conf_parse_number(value, type->units, &number)) {
+		(void)snprintf(problem, problem_size, "'%s' is not %s", value, type->expected);
 		return -EINVAL;
 	}
 	if (number < key->min || number > key->max) {
 		char min[32], max[32];
 
 		(void)snprintf(problem, problem_size, "%s is out of range: %s to %s", value,
-			       conf_format_number(key->min, units, min, sizeof(min)),
-			       conf_format_number(key->max, units, max, sizeof(max)));
+			       conf_format_number(key->min, type->units, min, sizeof(min)),
+			       conf_format_number(key->max, type->units, max, sizeof(max)));
 		return -EINVAL;
 	}
 	*member = number;
@@ -362,10 +395,12 @@ static int conf_set_bool(bool *member, const char *value, char *problem, size_t 
 	return r;
 }
 
-/* Copies the text for a list: rules are normalized, names are taken as they are. */
+/* Copies the text for a list: paths and rules are normalized, names are taken as they are. */
 static char *conf_entry_text(const struct conf_key *key, const char *value, const char **problem)
 {
-	return key->type == CONF_RULES ? match_normalize(value, problem) : strdup(value);
+	return key->type == CONF_PATHS	 ? conf_normalize_path(value, problem)
+	       : key->type == CONF_RULES ? match_normalize(value, problem)
+					 : strdup(value);
 }
 
 static int conf_set_member(struct conf *conf, const struct conf_key *key, const char *value,
@@ -386,10 +421,16 @@ static int conf_set_member(struct conf *conf, const struct conf_key *key, const 
 	case CONF_DURATION:
 	case CONF_SIZE:
 	case CONF_COUNT:
+	case CONF_PERCENT:
 		return conf_set_number(member, key, value, problem, problem_size);
+	case CONF_SCHEDULE:
+		return schedule_parse(value, member, problem, problem_size);
+	case CONF_TIME:
+		return schedule_parse_time(value, member, problem, problem_size);
 	case CONF_PATH:
 		r = conf_set_path(member, value, &why);
 		break;
+	case CONF_PATHS:
 	case CONF_RULES:
 	case CONF_NAMES:
 		text = conf_entry_text(key, value, &why);
@@ -480,6 +521,8 @@ static void conf_write_list(FILE *out, const struct conf_key *key, const struct 
 
 static void conf_write(FILE *out, const struct conf *conf)
 {
+	char text[SCHEDULE_TEXT_MAX];
+
 	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++) {
 		void *member = conf_member(conf, key);
 
@@ -489,6 +532,7 @@ static void conf_write(FILE *out, const struct conf *conf)
 			if (*(char **)member)
 				conf_write_one(out, key, *(char **)member);
 			break;
+		case CONF_PATHS:
 		case CONF_RULES:
 		case CONF_NAMES:
 			conf_write_list(out, key, member);
@@ -502,7 +546,16 @@ static void conf_write(FILE *out, const struct conf *conf)
 		case CONF_DURATION:
 		case CONF_SIZE:
 		case CONF_COUNT:
+		case CONF_PERCENT:
 			conf_write_number(out, key, *(uint64_t *)member);
+			break;
+		case CONF_SCHEDULE:
+			conf_write_one(out, key, schedule_format(member, text, sizeof(text)));
+			break;
+		case CONF_TIME:
+			if (((struct schedule_time *)member)->is_set)
+				conf_write_one(out, key,
+					       schedule_format_time(member, text, sizeof(text)));
 			break;
 		case CONF_PLANNED:
 		default:

@@ -67,7 +67,7 @@ struct conf {
 
 	/* [full-scan] */
 	struct schedule schedule;
-	struct conf_list scan_path;    /* directories or files, without symbolic links */
+	struct conf_list scan_path;    /* directories or files; resolved: one at least */
 	struct conf_list scan_exclude; /* rules, see match.h */
 	bool cross_filesystems;
 	bool scan_remote_filesystems;

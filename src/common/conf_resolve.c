@@ -256,6 +256,51 @@ static void check_includes(struct resolver *resolver)
 		(void)fclose(stream);
 }
 
+/* Whoever names nothing wants everything looked at. */
+static void resolve_scan_paths(struct resolver *resolver)
+{
+	struct conf *conf = resolver->conf;
+	char problem[64];
+
+	if (!conf->scan_path.n_entries &&
+	    conf_set(conf, "full-scan", "path", "/", 0, problem, sizeof(problem)) < 0)
+		conf_problem(&resolver->problems, 0, "out of memory");
+	resolve_rules(resolver, &conf->scan_path);
+}
+
+/* Like an include path it may appear later. */
+static void check_scan_paths(const struct resolver *resolver)
+{
+	const struct conf_list *paths = &resolver->conf->scan_path;
+	struct stat status;
+
+	for (size_t i = 0; i < paths->n_entries; i++)
+		if (stat(paths->entries[i].text, &status) < 0)
+			conf_warning(&resolver->problems, paths->entries[i].line,
+				     "path: %s: %s; full scans look at it once it is there",
+				     paths->entries[i].text, strerror(errno));
+}
+
+/* What schedule, finish-by and random-delay say must leave time for a scan. */
+static void check_scan_window(struct resolver *resolver)
+{
+	const struct conf *conf = resolver->conf;
+	const unsigned day = 24 * 60,
+		       minutes = (conf->finish_by.minute + day - conf->schedule.minute) % day;
+
+	if (!conf->finish_by.is_set || !conf->schedule.days)
+		return;
+	if (!minutes)
+		conf_problem(&resolver->problems, conf_line(conf, "full-scan", "finish-by"),
+			     "finish-by: this is when scans begin; without finish-by they take as "
+			     "long as they need");
+	else if (conf->scan_random_delay_ms >= minutes * UINT64_C(60000))
+		conf_problem(&resolver->problems, conf_line(conf, "full-scan", "random-delay"),
+			     "random-delay: must be shorter than the %u minutes from schedule to "
+			     "finish-by, or no scan may begin",
+			     minutes);
+}
+
 /* Where a file or directory that will be made must have a directory above it. */
 static void check_parent(struct resolver *resolver, const char *section, const char *key,
 			 const char *path)
@@ -300,10 +345,15 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 	resolve_excluded_users(&resolver);
 	check_excludes(&resolver, &conf->exclude);
 	check_excludes(&resolver, &conf->exclude_process);
+	check_excludes(&resolver, &conf->scan_exclude);
 	resolve_rules(&resolver, &conf->include);
 	resolve_rules(&resolver, &conf->exclude);
 	resolve_rules(&resolver, &conf->exclude_process);
+	resolve_rules(&resolver, &conf->scan_exclude);
+	resolve_scan_paths(&resolver);
 	check_includes(&resolver);
+	check_scan_paths(&resolver);
+	check_scan_window(&resolver);
 	check_parent(&resolver, "service", "run-dir", conf->run_dir);
 	check_parent(&resolver, "service", "state-dir", conf->state_dir);
 	if (conf->log_file)

@@ -40,7 +40,8 @@ char *match_normalize(const char *rule, const char **ret_problem)
 	char *normal, *end;
 
 	if (*rule != '/') {
-		*ret_problem = "a path must be absolute: begin with /";
+		*ret_problem = "a path must be absolute: begin with /; /**/NAME stands for that "
+			       "name anywhere";
 		return NULL;
 	}
 

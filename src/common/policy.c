@@ -3,6 +3,8 @@
 
 #include "match.h"
 
+#include <string.h>
+
 static const struct conf_entry *policy_find(const struct conf_list *rules, const char *path)
 {
 	for (size_t i = 0; i < rules->n_entries; i++)
@@ -11,16 +13,35 @@ static const struct conf_entry *policy_find(const struct conf_list *rules, const
 	return NULL;
 }
 
-struct policy_decision policy_path(const struct conf *conf, const char *path)
+static struct policy_decision policy_decide(const struct conf_list *includes,
+					    const struct conf_list *excludes, const char *path)
 {
-	const struct conf_entry *include = policy_find(&conf->include, path), *exclude;
+	const struct conf_entry *include = policy_find(includes, path), *exclude;
 
 	if (!include)
 		return (struct policy_decision){POLICY_NOT_INCLUDED, NULL};
-	exclude = policy_find(&conf->exclude, path);
+	exclude = policy_find(excludes, path);
 	if (exclude)
 		return (struct policy_decision){POLICY_EXCLUDED, exclude};
 	return (struct policy_decision){POLICY_IN_SCOPE, include};
+}
+
+struct policy_decision policy_path(const struct conf *conf, const char *path)
+{
+	return policy_decide(&conf->include, &conf->exclude, path);
+}
+
+struct policy_decision policy_full_scan(const struct conf *conf, const char *path)
+{
+	struct policy_decision decision =
+		policy_decide(&conf->scan_path, &conf->scan_exclude, path);
+
+	/* Of paths that are below each other, each is walked by itself. */
+	for (size_t i = 0; decision.scope == POLICY_IN_SCOPE && i < conf->scan_path.n_entries; i++)
+		if (match_path(conf->scan_path.entries[i].text, path) &&
+		    strlen(conf->scan_path.entries[i].text) > strlen(decision.rule->text))
+			decision.rule = &conf->scan_path.entries[i];
+	return decision;
 }
 
 struct policy_decision policy_directory(const struct conf *conf, const char *path)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * policy: which opens are to be held. The guard, the command line and (later) full scans ask the
- * same functions, so that a rule means the same everywhere. Pure: no system call, no allocation.
+ * policy: which opens are to be held, and what full scans look at. The guard, full scans and the
+ * command line ask the same functions, so that a rule means the same everywhere. Pure: no system
+ * call, no allocation.
  */
 #include "conf.h"
 
@@ -19,6 +20,12 @@ struct policy_decision {
 
 /* policy_path() decides by the path of the file: absolute, symbolic links resolved. */
 struct policy_decision policy_path(const struct conf *conf, const char *path);
+
+/*
+ * policy_full_scan() decides by the same kind of path whether full scans look at a file: includes
+ * are the paths of [full-scan], excludes its exclude rules.
+ */
+struct policy_decision policy_full_scan(const struct conf *conf, const char *path);
 
 /*
  * policy_directory() decides by the path of a directory for whatever files are directly in it:

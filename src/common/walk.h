@@ -6,17 +6,17 @@
  * Goes down from directory to directory by descriptor, so nobody who renames things meanwhile leads
  * it elsewhere. Follows no symbolic link, opens nothing but directories, wakes no automounter, and
  * passes over what the kernel makes up (proc, sysfs). A file with several links is found once, as
- * long as no more than WALK_LINKS_MAX such files lie between. Names may hold any bytes and paths
+ * long as fewer than WALK_LINKS_MAX such files lie between. Names may hold any bytes and paths
  * have any length.
  *
- * Its memory depends neither on the number of files nor on the depth. Not for the guard's loop: it
- * opens directories and waits for disks.
+ * Its memory does not depend on the number of files; of each directory above, it keeps the name and
+ * 48 bytes. Not for the guard's loop: it opens directories and waits for disks.
  */
 #include "conf.h"
 
 #include <sys/stat.h>
 
-/* Files with several links that are remembered: 1 MB. */
+/* Files with several links that are remembered: in 1.3 MB. */
 #define WALK_LINKS_MAX 65536
 
 /* Directories that are open at once; those above are opened again when it comes back to them. */
@@ -56,10 +56,13 @@ enum walk_reason {
 struct walk_item {
 	enum walk_kind kind;
 	const char *path; /* absolute, as it was walked */
-	/* Where it is, for openat() and the like: name in directory. */
+	/* Where it is, for openat() and the like: name in directory. Of given paths, and
+	 * directories that turn out to be unreadable or gone once they were entered: AT_FDCWD and
+	 * path. */
 	int directory;
 	const char *name;
-	struct statx status; /* STATX_BASIC_STATS; nothing in it where it could not be looked at */
+	struct statx status; /* STATX_BASIC_STATS; nothing in it where it could not be looked at, or
+				was not: for what WALK_REMOTE and WALK_AUTOMOUNT skip */
 	const char *filesystem; /* its type, of a mount that is skipped; else NULL */
 	enum walk_reason reason;
 	int error;		       /* negative errno of WALK_UNREADABLE; else 0 */
@@ -70,16 +73,18 @@ struct walk_item {
 const char *walk_reason_name(enum walk_reason reason);
 
 /*
- * walk_new() begins a walk over n absolute paths, directories or files, in their order; the strings
- * and rules must live on. A path that is below another one is walked with that one only. A symbolic
- * link in a given path is followed, as the caller's own. NULL: out of memory.
+ * walk_new() begins a walk over n absolute, normalized paths, directories or files, in their order;
+ * the strings and rules must live on. One that is below another one has its own turn, and is left
+ * out of the other's. A symbolic link in a given path is followed, as the caller's own. NULL: out
+ * of memory.
  *
- * after: NULL, or what walk_position() returned in an earlier walk over the same paths: what came
- * before it then is passed over. Where that cannot be told any more, as its directory has changed,
- * it comes again: nothing is left out but what was found before.
+ * after: NULL, or what walk_position() returned in an earlier walk over the same paths, at
+ * after_time or later (seconds since the epoch): what came before it then is passed over. Where
+ * that cannot be told any more, as a directory on the way there has changed since (by its ctime),
+ * what is in that directory comes again: nothing is left out but what was found before.
  */
 struct walk *walk_new(const char *const *paths, size_t n, const struct walk_rules *rules,
-		      const char *after);
+		      const char *after, int64_t after_time);
 
 /* walk_free() takes NULL and returns NULL. */
 struct walk *walk_free(struct walk *walk);
@@ -89,12 +94,12 @@ void walk_next(struct walk *walk, struct walk_item *item);
 
 /*
  * walk_open() opens the file of a WALK_FILE for reading, if it still is the very file that was
- * found. Never opens anything that is not a regular file, and waits for no writer's lease. Returns
- * a descriptor or a negative errno: -ESTALE where it is another one now, -EAGAIN where somebody
- * holds a lease on it.
+ * found. What was put in its place since is closed again unread, and not waited for. Returns a
+ * descriptor or a negative errno: -ESTALE where it is another one now, -EAGAIN where somebody holds
+ * a lease on it.
  */
 int walk_open(const struct walk_item *item);
 
-/* walk_position() returns where the walk is: the path of what walk_next() found last; empty before
- * the first and after the end. Valid until the next call. */
+/* walk_position() returns where the walk is: the path of what walk_next() found last; before the
+ * first: where it goes on, or empty; empty after the end. Valid until the next call. */
 const char *walk_position(const struct walk *walk);

@@ -3,9 +3,9 @@
 
 #include "../common/clock.h"
 #include "eicar.h" /* made from config/eicar.ndb */
+#include "sources.h"
 
 #include <clamav.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -20,14 +20,15 @@ struct clam {
 	uint64_t max_scan_time_ms;
 };
 
-/* What libclamav said last. Its own messages name the file and line of a bad signature; the error
- * codes of its functions do not. The callback is process-wide, hence the variable. */
+/* What libclamav complained of last. Its own messages name the file and line of a bad signature, or
+ * say what is odd about a file; the error codes of its functions do not. The callback is
+ * process-wide, hence the variable. */
 static char clam_last_message[512];
 
 static void clam_on_message(enum cl_msg severity, const char *full, const char *message,
 			    void *context)
 {
-	if (severity == CL_MSG_ERROR)
+	if (severity == CL_MSG_ERROR || severity == CL_MSG_WARN)
 		(void)snprintf(clam_last_message, sizeof(clam_last_message), "%.*s",
 			       (int)strcspn(message, "\n"), message);
 }
@@ -62,47 +63,31 @@ static int clam_load_embedded(struct clam *clam, const char *scratch, unsigned *
 	return r;
 }
 
-/* Counts the files that are there to be loaded: 0 for an empty or missing directory, or a negative
- * errno. */
-static int clam_count_files(const char *directory)
-{
-	DIR *dir = opendir(directory);
-	const struct dirent *entry;
-	int n = 0;
-
-	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
-	while ((entry = readdir(dir)))
-		n += *entry->d_name != '.';
-	(void)closedir(dir);
-	return n;
-}
-
 static bool clam_load(struct clam *clam, const struct conf *conf, const char *scratch,
-		      unsigned *signatures, bool *test_only, char *problem, size_t problem_size)
+		      struct wire_engine_info *info, char *problem, size_t problem_size)
 {
 	const unsigned options = CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
 	char directory[PATH_MAX];
 	int n_files, r;
 
-	r = clam_load_embedded(clam, scratch, signatures);
+	r = clam_load_embedded(clam, scratch, &info->signatures);
 	if (r != CL_SUCCESS) {
 		clam_problem(problem, problem_size, "the embedded test signature", r);
 		return false;
 	}
 
 	conf_signatures_dir(conf, directory, sizeof(directory));
-	n_files = clam_count_files(directory);
+	n_files = sources_read(directory, conf, info);
 	if (n_files < 0) {
 		(void)snprintf(problem, problem_size, "signatures: cannot read %s as user %s: %s",
 			       directory, conf->user, strerror(-n_files));
 		return false;
 	}
-	*test_only = n_files == 0;
-	if (*test_only)
+	info->test_only = n_files == 0;
+	if (info->test_only)
 		return true;
 
-	r = cl_load(directory, clam->engine, signatures, options);
+	r = cl_load(directory, clam->engine, &info->signatures, options);
 	if (r != CL_SUCCESS) {
 		char what[PATH_MAX + 32];
 
@@ -140,8 +125,8 @@ static int clam_configure(struct clam *clam, const struct conf *conf, const char
 	return r;
 }
 
-struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *ret_signatures,
-		      bool *ret_test_only, char *problem, size_t problem_size)
+struct clam *clam_new(const struct conf *conf, const char *scratch, struct wire_engine_info *info,
+		      char *problem, size_t problem_size)
 {
 	struct clam *clam = calloc(1, sizeof(*clam));
 	int r = cl_init(CL_INIT_DEFAULT);
@@ -156,13 +141,13 @@ struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *re
 		return clam_free(clam);
 
 	cl_engine_set_clcb_virus_found(clam->engine, clam_on_found);
-	*ret_signatures = 0;
+	info->signatures = 0;
 	r = clam_configure(clam, conf, scratch);
 	if (r != CL_SUCCESS) {
 		clam_problem(problem, problem_size, "libclamav refuses its settings", r);
 		return clam_free(clam);
 	}
-	if (!clam_load(clam, conf, scratch, ret_signatures, ret_test_only, problem, problem_size))
+	if (!clam_load(clam, conf, scratch, info, problem, problem_size))
 		return clam_free(clam);
 	r = cl_engine_compile(clam->engine);
 	if (r != CL_SUCCESS) {
@@ -207,32 +192,40 @@ static enum verdict clam_judge(int code, const char *name, bool out_of_time)
 	}
 }
 
-void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result)
+/* What people are told beside the verdict. */
+static const char *clam_reason(enum verdict verdict, int code, const char *name, bool out_of_time)
 {
-	uint64_t began = clock_monotonic_us();
-	unsigned long scanned = 0;
-	const char *name = NULL; /* left untouched by libclamav for files of 5 bytes and fewer */
-	int code =
-		cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
-	/* Running out of time is not reported: it comes back as clean. */
-	bool out_of_time = clock_monotonic_us() - began >= clam->max_scan_time_ms * CLOCK_US_PER_MS;
-	const char *reason = "";
-
-	ret_result->verdict = clam_judge(code, name, out_of_time);
-	switch (ret_result->verdict) {
+	switch (verdict) {
 	case VERDICT_INFECTED:
-		reason = name;
-		break;
+		return name;
 	case VERDICT_INCOMPLETE:
-		reason = out_of_time ? "max-scan-time" : name ? name : cl_strerror(code);
-		break;
+		return out_of_time ? "max-scan-time" : name ? name : cl_strerror(code);
 	case VERDICT_FAILED:
-		reason = cl_strerror(code);
-		break;
+		return cl_strerror(code);
 	case VERDICT_CLEAN:
 	case VERDICT_COUNT:
 	default:
-		break;
+		return "";
 	}
-	(void)snprintf(ret_result->reason, sizeof(ret_result->reason), "%s", reason);
+}
+
+void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
+{
+	uint64_t began = clock_monotonic_us(), cpu = clock_read_us(CLOCK_PROCESS_CPUTIME_ID);
+	unsigned long scanned = 0;
+	const char *name = NULL; /* left untouched by libclamav for files of 5 bytes and fewer */
+	bool out_of_time;
+	int code;
+
+	*clam_last_message = '\0';
+	code = cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
+	/* Running out of time is not reported: it comes back as clean. */
+	out_of_time = clock_monotonic_us() - began >= clam->max_scan_time_ms * CLOCK_US_PER_MS;
+
+	ret_verdict->verdict = clam_judge(code, name, out_of_time);
+	ret_verdict->scanned = (uint64_t)scanned * CL_COUNT_PRECISION;
+	ret_verdict->cpu_us = clock_read_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	(void)snprintf(ret_verdict->reason, sizeof(ret_verdict->reason), "%s",
+		       clam_reason(ret_verdict->verdict, code, name, out_of_time));
+	(void)snprintf(ret_verdict->warning, sizeof(ret_verdict->warning), "%s", clam_last_message);
 }

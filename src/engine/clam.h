@@ -11,23 +11,18 @@
 
 struct clam;
 
-struct clam_result {
-	enum verdict verdict;
-	char reason[WIRE_SIGNATURE_MAX]; /* INFECTED: the signature; INCOMPLETE, FAILED: why; CLEAN:
-					    empty */
-};
-
 /*
- * clam_new() loads the signatures that conf names, and the embedded test signature always. Without
- * any other it is *ret_test_only. scratch is a directory for temporary files. On error returns NULL
- * with the reason in problem.
+ * clam_new() loads the signatures that conf names, and the embedded test signature always. scratch
+ * is a directory for temporary files. Fills what info says of signatures, their set and their
+ * versions. On error returns NULL with the reason in problem.
  */
-struct clam *clam_new(const struct conf *conf, const char *scratch, unsigned *ret_signatures,
-		      bool *ret_test_only, char *problem, size_t problem_size);
+struct clam *clam_new(const struct conf *conf, const char *scratch, struct wire_engine_info *info,
+		      char *problem, size_t problem_size);
 struct clam *clam_free(struct clam *clam);
 
 /* clam_set_scratch() gives a forked worker a directory of its own for temporary files. */
 int clam_set_scratch(struct clam *clam, const char *scratch);
 
-/* clam_scan() scans an open file from its beginning. Its offset does not matter. */
-void clam_scan(struct clam *clam, int fd, struct clam_result *ret_result);
+/* clam_scan() scans an open file from its beginning, whatever its offset, and fills all of
+ * ret_verdict but header and id. */
+void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict);

@@ -285,11 +285,9 @@ static const struct chan_rule conf_rules[] = {
 static bool engine_load(struct engine *engine)
 {
 	char scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
-	bool test_only = false;
 
 	(void)snprintf(scratch, sizeof(scratch), "%s/scratch", engine->conf->run_dir);
-	engine->clam = clam_new(engine->conf, scratch, &engine->info.signatures, &test_only,
-				problem, sizeof(problem));
+	engine->clam = clam_new(engine->conf, scratch, &engine->info, problem, sizeof(problem));
 	if (!engine->clam) {
 		engine_report(engine, WIRE_FAILED, problem);
 		return false;
@@ -301,11 +299,12 @@ static bool engine_load(struct engine *engine)
 	if (!drop_has_landlock())
 		log_warning(
 			"no Landlock here: workers are confined by their user and seccomp only");
-	engine->info.test_only = test_only;
 	engine->info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
+	/* One more than processors: the guard keeps one idle for opens while it has others scan
+	 * what nobody is held for. */
 	engine->n_slots =
 		(unsigned)(engine->conf->workers ? engine->conf->workers
-						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN) + 1);
 	if (engine->n_slots > WIRE_WORKERS_MAX)
 		engine->n_slots = WIRE_WORKERS_MAX;
 	engine->info.workers = engine->n_slots;

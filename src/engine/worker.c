@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -25,18 +24,15 @@ static int worker_take_scan(void *context, struct chan_message *message)
 		.header = WIRE_INIT(WIRE_VERDICT, struct wire_verdict),
 		.id = ((const struct wire_scan *)(const void *)message)->id,
 	};
-	struct clam_result result;
 	int file = message->fd;
 
 	/* libclamav looks at its time limit only now and then. The signal's default action ends
 	 * us. */
 	(void)alarm(worker->alarm_seconds);
-	clam_scan(worker->clam, file, &result);
+	clam_scan(worker->clam, file, &verdict);
 	(void)alarm(0);
 	close(file);
 
-	verdict.verdict = result.verdict;
-	(void)snprintf(verdict.reason, sizeof(verdict.reason), "%s", result.reason);
 	return chan_send(worker->fd, &verdict.header, -1);
 }
 

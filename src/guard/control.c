@@ -115,10 +115,40 @@ static int client_send_place(void *context, struct chan_message *message)
 				 place ? place->point : "", place);
 }
 
+/* Whether root is at the other end. */
+static bool client_is_root(const struct client *client)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == 0;
+}
+
+static int client_take_full_scan(void *context, struct chan_message *message)
+{
+	const struct control_full_scan_request *request = (const void *)message;
+	const struct client *client = context;
+	struct scheduler *scheduler = client->control->sources.scheduler;
+	struct control_full_scan_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_FULL_SCAN_REPLY, struct control_full_scan_reply),
+	};
+	int r = 0;
+
+	if (request->verb >= CONTROL_FULL_SCAN_VERB_COUNT)
+		return -EPROTO;
+	if (request->verb != CONTROL_FULL_SCAN_ASK)
+		r = client_is_root(client) ? scheduler_order(scheduler, request->verb) : -EPERM;
+	scheduler_status(scheduler, &reply);
+	reply.error = (uint32_t)-r;
+	return chan_send(client->fd, &reply.header, -1);
+}
+
 static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false, client_send_status},
 	{WIRE_CONTROL_INCLUDE, sizeof(struct control_index_request), false, client_send_include},
 	{WIRE_CONTROL_PLACE, sizeof(struct control_index_request), false, client_send_place},
+	{WIRE_CONTROL_FULL_SCAN, sizeof(struct control_full_scan_request), false,
+	 client_take_full_scan},
 	{0},
 };
 

@@ -7,12 +7,14 @@
  * does not take its reply loses its connection.
  */
 #include "gate.h"
+#include "scheduler.h"
 
 struct control;
 
 /* What the replies are made of; owned by the guard. */
 struct control_sources {
 	const struct gate *gate;
+	struct scheduler *scheduler;
 	const struct wire_history *history;
 	int64_t started_at; /* of the guard, seconds since the epoch */
 };

@@ -26,6 +26,7 @@ static const char *const names[FEATURE_COUNT] = {
 	[FEATURE_IGNORE_MARKS] = "ignore-marks",
 	[FEATURE_RENAME_WATCH] = "rename-watch",
 	[FEATURE_OVERLAY_EVENTS] = "overlay-events",
+	[FEATURE_UNIQUE_MOUNT_IDS] = "unique-mount-ids",
 };
 
 const char *feature_name(enum feature feature)
@@ -90,6 +91,14 @@ static bool probe_rename_watch(void)
 	return fd >= 0;
 }
 
+static bool probe_unique_mount_ids(void)
+{
+	struct statx status;
+
+	return statx(AT_FDCWD, "/", AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &status) == 0 &&
+	       status.stx_mask & STATX_MNT_ID_UNIQUE;
+}
+
 void features_probe(struct features *features, int group_fd, const char *without)
 {
 	*features = (struct features){
@@ -99,6 +108,7 @@ void features_probe(struct features *features, int group_fd, const char *without
 				group_fd, FAN_MARK_IGNORED_MASK | FAN_MARK_EVICTABLE),
 			[FEATURE_IGNORE_MARKS] = probe_file_mark(group_fd, FAN_MARK_IGNORE),
 			[FEATURE_RENAME_WATCH] = probe_rename_watch(),
+			[FEATURE_UNIQUE_MOUNT_IDS] = probe_unique_mount_ids(),
 		}};
 	for (enum feature feature = 0; feature < FEATURE_COUNT; feature++)
 		if (features_listed(without, feature))

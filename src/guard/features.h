@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * features: what this kernel's fanotify can do, found by trying each with the real call: versions
+ * features: what this kernel can do for us, found by trying each with the real call: versions
  * say nothing of what a distribution has brought back or left out.
  *
  * The environment variable HOLDFAST_WITHOUT, a list of their names with commas between, makes the
@@ -9,6 +9,7 @@
  */
 #include <stdbool.h>
 #include <sys/fanotify.h>
+#include <sys/stat.h>
 
 /* Not in the headers of Debian 11 and 12; the values are the kernel's,
  * include/uapi/linux/fanotify.h. */
@@ -18,6 +19,10 @@
 #ifndef FAN_MARK_IGNORE
 #define FAN_MARK_IGNORE 0x00000400
 #endif
+/* Likewise, include/uapi/linux/stat.h. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x00004000
+#endif
 
 enum feature {
 	FEATURE_FILESYSTEM_MARKS, /* 4.20: one mark for all mounts of a superblock, in any namespace
@@ -26,6 +31,7 @@ enum feature {
 	FEATURE_IGNORE_MARKS,	  /* 6.0: FAN_MARK_IGNORE, which directories can have */
 	FEATURE_RENAME_WATCH,	  /* 5.1: a group that reports moves by file handle */
 	FEATURE_OVERLAY_EVENTS, /* 6.5: an open through an overlay is one of the layer's file too */
+	FEATURE_UNIQUE_MOUNT_IDS, /* 6.8: statx() gives a mount an id that no other ever has */
 	FEATURE_COUNT
 };
 

@@ -28,22 +28,26 @@ static int64_t file_time(struct statx_timestamp time)
 	return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+void file_of_statx(const struct statx *status, struct file_id *ret_id, struct file_state *ret_state)
+{
+	*ret_id = (struct file_id){
+		.device = makedev(status->stx_dev_major, status->stx_dev_minor),
+		.inode = status->stx_ino,
+	};
+	*ret_state = (struct file_state){
+		.size = status->stx_size,
+		.mtime_ns = file_time(status->stx_mtime),
+		.ctime_ns = file_time(status->stx_ctime),
+	};
+}
+
 int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 {
 	struct statx status;
 
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) < 0)
 		return -errno;
-
-	*ret_id = (struct file_id){
-		.device = makedev(status.stx_dev_major, status.stx_dev_minor),
-		.inode = status.stx_ino,
-	};
-	*ret_state = (struct file_state){
-		.size = status.stx_size,
-		.mtime_ns = file_time(status.stx_mtime),
-		.ctime_ns = file_time(status.stx_ctime),
-	};
+	file_of_statx(&status, ret_id, ret_state);
 	return 0;
 }
 
@@ -55,10 +59,13 @@ bool file_same(const struct statx *a, const struct statx *b)
 
 bool file_state_settled(const struct file_state *state)
 {
-	/* Two ticks of the slowest clock in use, CONFIG_HZ=100. */
-	const int64_t ticks_ns = 20000000;
+	/* Two ticks of the slowest clock in use, CONFIG_HZ=100. Some filesystems keep whole seconds
+	 * only, ext3 for one: a ctime that is none falls on one once in a billion times. */
+	const int64_t second_ns = 1000000000, ticks_ns = 20000000;
+	bool is_coarse = state->ctime_ns % second_ns == 0;
 
-	return (int64_t)clock_wall_us() * 1000 - state->ctime_ns > ticks_ns;
+	return (int64_t)clock_wall_us() * 1000 - state->ctime_ns >
+	       (is_coarse ? 2 * second_ns : ticks_ns);
 }
 
 bool file_state_equal(const struct file_state *a, const struct file_state *b)

@@ -26,6 +26,10 @@ int file_init(void);
 /* file_stat() fills both. Returns 0 or a negative errno. */
 int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state);
 
+/* file_of_statx() fills both from what statx() said: of STATX_BASIC_STATS inode, size and times. */
+void file_of_statx(const struct statx *status, struct file_id *ret_id,
+		   struct file_state *ret_state);
+
 /* file_same() says whether two are of the same file. */
 bool file_same(const struct statx *a, const struct statx *b);
 

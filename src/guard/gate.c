@@ -9,11 +9,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <utlist.h>
 
 /* A request is given to a worker so often before its file counts as one that cannot be scanned. */
 #define ATTEMPTS_MAX 2
@@ -34,6 +37,9 @@
 
 /* While so many files are under way, none for which nobody waits is added. */
 #define UNASKED_UP_TO 64
+
+/* Why a file has no request. */
+static const char no_room[] = "too many files wait for a verdict";
 
 /* --- an open arrives --- */
 
@@ -102,23 +108,49 @@ static unsigned gate_answer(struct gate *gate, struct request *request, bool all
 	return total;
 }
 
-static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
-			const char *reason, bool may_remember);
+static void gate_settle(struct gate *gate, struct request *request,
+			const struct wire_verdict *verdict, bool may_remember);
 static void gate_dispatch(struct gate *gate);
+
+uint64_t gate_signatures(const struct gate *gate)
+{
+	return pool_info(gate->pool)->set;
+}
+
+/* Which file a descriptor is of, in what state, and what the two are as a tag. *ret_known: it was
+ * verified in that state. Returns 0 or a negative errno. */
+static int gate_look(struct gate *gate, int fd, struct file_id *ret_id,
+		     struct file_state *ret_state, struct verdict_tag *ret_tag, bool *ret_known)
+{
+	*ret_known = verdicts_tag(gate->verdicts, fd, "", gate_signatures(gate), ret_tag, ret_id,
+				  ret_state) == 0 &&
+		     verdicts_use(gate->verdicts, ret_tag);
+	return *ret_known ? 0 : file_stat(fd, ret_id, ret_state);
+}
+
+/* Tells the kernel not to ask about a verified file. Writers must be locked out. */
+static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
+{
+	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(&gate->group, fd))
+		gate->counters.marks++;
+}
 
 /* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
  * for one. */
 static struct request *gate_request(struct gate *gate, int fd, struct file_id id,
-				    const struct file_state *state)
+				    const struct file_state *state, enum lane lane)
 {
-	struct request *request = request_new(&gate->requests, fd, id, state);
+	struct request *request = request_new(&gate->requests, fd, id, state, lane);
 
 	if (!request)
 		return NULL;
 	request->generation = pool_generation(gate->pool);
 	request->device = gate->location.device;
+	request->may_be_marked = gate->location.error == 0 &&
+				 gate->location.events_tell_of_change &&
+				 watch_has(&gate->watch, gate->location.device);
 	request->may_be_remembered =
-		gate->location.error == 0 && gate->location.events_tell_of_change;
+		gate->location.error == 0 && gate->location.times_tell_of_change;
 	gate_arm_sweeper(gate, clock_monotonic_us());
 	return request;
 }
@@ -131,43 +163,92 @@ static void gate_attribute(struct request *request, const struct opener *opener)
 	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s", opener->exe);
 }
 
-/* Takes an open in scope and makes it wait for the verdict on its file. */
-static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
+/* The file was verified, in the state that it is in now, and the kernel has forgotten. */
+static void gate_let_known(struct gate *gate, struct event *event, struct file_id id,
+			   const struct file_state *state)
 {
-	struct request *request = NULL;
-	struct file_state state;
-	struct file_id id;
-	bool is_new = false;
+	int fd = gate->location.events_tell_of_change && file_state_settled(state)
+			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
+			 : -1;
+	struct file_state now;
 
-	if (file_stat(event->fd, &id, &state) == 0) {
-		request = request_find(&gate->requests, id);
-		is_new = !request;
-		if (is_new && (request = gate_request(gate, event->fd, id, &state)))
-			gate_attribute(request, opener);
-	}
-	if (!request) {
-		gate->counters.not_scanned++;
-		event_answer(&gate->events, event,
-			     gate->conf->mode != CONTROL_MODE_BLOCK ||
-				     gate->conf->on_failure == CONF_ALLOW);
+	gate->counters.known++;
+	event_answer(&gate->events, event, true);
+	if (fd < 0)
 		return;
+	if (group_lock_out_writers(fd)) {
+		if (file_stat(fd, &id, &now) == 0 && file_state_equal(&now, state))
+			gate_mark(gate, fd, id, gate->location.device);
+		group_let_writers_in(fd);
 	}
+	close(fd);
+}
 
-	request_join(request, event);
-	if (gate->conf->mode != CONTROL_MODE_BLOCK)
-		(void)gate_answer(gate, request, true, UINT64_MAX);
+static void gate_cannot_hold(struct gate *gate, struct event *event, struct file_id id)
+{
+	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, no_room);
+	bool allow = gate->conf->mode != CONTROL_MODE_BLOCK || gate->conf->on_failure == CONF_ALLOW;
+
+	gate->counters.not_scanned++;
+	if (!allow) {
+		gate->counters.denied++;
+		gate->owner->denied(gate->owner_context, event->pid, id, &verdict);
+	}
+	event_answer(&gate->events, event, allow);
+}
+
+/* A request has come, or more wait for it: what can be said at once, or the way to a worker. */
+static void gate_begin(struct gate *gate, struct request *request, bool is_new)
+{
+	struct wire_verdict verdict;
 
 	if (!is_new) {
 		gate->counters.joined++;
 		/* The scan under way may be one under signatures that no longer count. */
 		request->stale |= request->generation != pool_generation(gate->pool);
-	} else if (state.size == 0) {
-		gate_settle(gate, request, VERDICT_CLEAN, "", true);
+		/* It may be waiting in a lane that had to leave the last idle worker to opens. */
+		gate_dispatch(gate);
+	} else if (request->state.size == 0) {
+		verdict = wire_verdict_make(VERDICT_CLEAN, "");
+		gate_settle(gate, request, &verdict, true);
 	} else if (gate->engine_down && !pool_alive(gate->pool)) {
-		gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
+		verdict = wire_verdict_make(VERDICT_FAILED, "no engine is running");
+		gate_settle(gate, request, &verdict, false);
 	} else {
 		gate_dispatch(gate);
 	}
+}
+
+/* Takes an open in scope and makes it wait for the verdict on its file. */
+static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
+{
+	struct request *request = NULL;
+	struct verdict_tag tag;
+	struct file_state state;
+	struct file_id id = {0};
+	bool is_new = false, is_known;
+
+	if (gate_look(gate, event->fd, &id, &state, &tag, &is_known) == 0) {
+		request = request_find(&gate->requests, id);
+		if (!request && is_known) {
+			gate_let_known(gate, event, id, &state);
+			return;
+		}
+		is_new = !request;
+		if (is_new)
+			request = gate_request(gate, event->fd, id, &state, LANE_OPEN);
+		if (request && !request->n_openers)
+			gate_attribute(request, opener);
+	}
+	if (!request) {
+		gate_cannot_hold(gate, event, id);
+		return;
+	}
+
+	request_join(&gate->requests, request, event);
+	if (gate->conf->mode != CONTROL_MODE_BLOCK)
+		(void)gate_answer(gate, request, true, UINT64_MAX);
+	gate_begin(gate, request, is_new);
 }
 
 static void gate_open(struct gate *gate, const struct group_event *open, uint64_t now)
@@ -310,20 +391,18 @@ static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, vo
 	return 0;
 }
 
-/* Scans a file for which nobody waits. */
-static void gate_scan(struct gate *gate, int fd)
+/* Scans a file that came into scope with its directory. */
+static void gate_scan_moved(struct gate *gate, int fd)
 {
-	struct request *request;
+	struct verdict_tag tag;
 	struct file_state state;
 	struct file_id id;
+	bool is_known;
 
-	if (!gate_in_scope(gate, fd) || file_stat(fd, &id, &state) < 0 || state.size == 0 ||
-	    request_find(&gate->requests, id))
+	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &id, &state, &tag, &is_known) < 0 ||
+	    is_known || state.size == 0 || request_find(&gate->requests, id))
 		return;
-	request = gate_request(gate, fd, id, &state);
-	if (request)
-		request->moved = true;
-	else
+	if (!gate_request(gate, fd, id, &state, LANE_MOVED))
 		gate->counters.not_scanned++;
 }
 
@@ -334,21 +413,97 @@ static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, vo
 
 	if (file < 0)
 		return 0;
-	gate_scan(gate, file);
+	gate_scan_moved(gate, file);
 	close(file);
 	gate_dispatch(gate);
 	gate_read_on(gate);
 	return 0;
 }
 
+/* --- what somebody wants scanned --- */
+
+static void gate_refuse(const struct gate_order *order, const char *why)
+{
+	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, why);
+
+	order->asker->told(order->asker, &verdict);
+}
+
+/* Why a worker must not be given what gate->location is about; NULL: it may be. */
+static const char *gate_problem(const struct gate *gate, const struct gate_order *order, int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return "not a regular file";
+	if (gate->location.error < 0)
+		return "it is on no filesystem that is mounted here";
+	if (gate->location.is_remote && !order->remote)
+		return "it is on a network or FUSE filesystem, which is not scanned unless "
+		       "configured";
+	return NULL;
+}
+
+void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
+{
+	struct wire_verdict known = wire_verdict_make(VERDICT_CLEAN, "");
+	struct request *request;
+	struct verdict_tag tag;
+	struct file_state state;
+	struct file_id id;
+	const char *problem;
+	bool is_new, is_known;
+
+	/* The cheapest first: most of what is scanned again has not changed. */
+	if (gate_look(gate, fd, &id, &state, &tag, &is_known) == 0 && is_known && !order->afresh) {
+		gate->counters.known++;
+		known.flags = WIRE_VERDICT_KNOWN;
+		order->asker->told(order->asker, &known);
+		return;
+	}
+	(void)gate_in_scope(gate, fd);
+	problem = gate_problem(gate, order, fd);
+	if (problem) {
+		gate_refuse(order, problem);
+		return;
+	}
+	request = request_find(&gate->requests, id);
+	is_new = !request;
+	if (is_new)
+		request = gate_request(gate, fd, id, &state, order->lane);
+	if (!request) {
+		gate_refuse(order, no_room);
+		return;
+	}
+	if (is_new || order->lane < request->lane)
+		request->origin = order->origin;
+	request_ask(&gate->requests, request, order->asker, order->lane);
+	gate_begin(gate, request, is_new);
+}
+
+void gate_take_back(struct gate *gate, struct asker *asker)
+{
+	if (asker->request)
+		request_take_back(&gate->requests, asker);
+}
+
 /* --- the way to a worker --- */
+
+/* One worker is kept for opens, where there are several. */
+static enum lane gate_last_lane(const struct gate *gate)
+{
+	bool may_keep = pool_alive(gate->pool) > 1;
+
+	return pool_idle(gate->pool) > may_keep ? LANE_SCHEDULED : LANE_OPEN;
+}
 
 /* Gives waiting requests to idle workers. */
 static void gate_dispatch(struct gate *gate)
 {
 	struct request *request;
 
-	while (pool_has_idle(gate->pool) && (request = request_take(&gate->requests))) {
+	while (pool_idle(gate->pool) &&
+	       (request = request_take(&gate->requests, gate_last_lane(gate)))) {
 		struct file_id id;
 
 		/* What is scanned is the file as it is now, not as it was when the first opener
@@ -394,27 +549,64 @@ static bool gate_still_holds(const struct request *request)
 	       file_state_equal(&state, &request->state);
 }
 
+/* Notes that a file was verified in the state that it is in. */
+static void gate_note_clean(struct gate *gate, const struct request *request)
+{
+	struct verdict_tag tag;
+	struct file_state state;
+	struct file_id id;
+
+	if (!request->may_be_remembered ||
+	    verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, &id,
+			 &state) < 0 ||
+	    !file_state_equal(&state, &request->state))
+		return;
+	verdicts_add(gate->verdicts, &tag);
+	journal_add(gate->journal, &tag);
+}
+
 /*
- * Tells the kernel not to ask about a clean file again. The opener has been answered and may have
- * written and closed in the meantime: so it is looked at once more while nobody can be writing.
+ * Remembers that a file is clean, and tells the kernel not to ask about it again. The opener has
+ * been answered and may have written and closed in the meantime: so it is looked at once more while
+ * nobody can be writing.
  */
 static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
-	if (!request->may_be_remembered || request->generation != pool_generation(gate->pool) ||
+	if ((!request->may_be_marked && !request->may_be_remembered) ||
+	    request->generation != pool_generation(gate->pool) ||
 	    !file_state_settled(&request->state) || !group_lock_out_writers(request->fd))
 		return;
-	if (gate_still_holds(request) &&
-	    pins_add(&gate->pins, request->fd, request->id, request->device) == 0 &&
-	    group_ignore(&gate->group, request->fd))
-		gate->counters.marks++;
+	if (gate_still_holds(request)) {
+		gate_note_clean(gate, request);
+		if (request->may_be_marked)
+			gate_mark(gate, request->fd, request->id, request->device);
+	}
 	group_let_writers_in(request->fd);
+}
+
+/* Something was found in a file that may have been verified before, in this very state. */
+static void gate_forget_clean(struct gate *gate, const struct request *request)
+{
+	struct verdict_tag tag;
+
+	if (verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, NULL,
+			 NULL) == 0)
+		verdicts_remove(gate->verdicts, &tag);
+	(void)group_forget(&gate->group, request->fd);
+	pins_drop(&gate->pins, request->id);
 }
 
 /* What became of those who opened a file in which something was found. */
 static enum wire_answer gate_told(const struct gate *gate, const struct request *request)
 {
-	if (request->moved && !request->n_openers)
-		return WIRE_ANSWER_MOVED;
+	static const enum wire_answer asked[LANE_COUNT] = {
+		[LANE_MOVED] = WIRE_ANSWER_MOVED,
+		[LANE_DEMAND] = WIRE_ANSWER_DEMANDED,
+		[LANE_SCHEDULED] = WIRE_ANSWER_SCHEDULED,
+	};
+
+	if (!request->n_openers)
+		return asked[request->lane];
 	if (gate->conf->mode != CONTROL_MODE_BLOCK)
 		return WIRE_ANSWER_NOTIFIED;
 	return request->timed_out ? WIRE_ANSWER_LATE : WIRE_ANSWER_BLOCKED;
@@ -435,26 +627,43 @@ static void gate_report_unverified(struct gate *gate, const struct request *requ
 	alert_unverified(&gate->alert, path, reason, allow);
 }
 
-/* Ends a request: everyone who waits gets the answer, then the rest is done. */
-static void gate_settle(struct gate *gate, struct request *request, enum verdict verdict,
-			const char *reason, bool may_remember)
+/* Those who are refused now, as they have waited since arrived_by or longer, may ask why. */
+static void gate_note_denied(struct gate *gate, const struct request *request,
+			     const struct wire_verdict *verdict, uint64_t arrived_by)
 {
-	bool allow = gate_allows(gate, verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
-	unsigned answered = gate_answer(gate, request, allow, UINT64_MAX);
+	const struct event *event;
 
-	gate->counters.verdicts[verdict]++;
+	DL_FOREACH (request->events, event) {
+		if (event->arrived_us > arrived_by)
+			break;
+		gate->owner->denied(gate->owner_context, event->pid, request->id, verdict);
+	}
+}
+
+/* Ends a request: everyone who waits gets the answer, then the rest is done. */
+static void gate_settle(struct gate *gate, struct request *request,
+			const struct wire_verdict *verdict, bool may_remember)
+{
+	bool allow = gate_allows(gate, verdict->verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
+	unsigned answered;
+
+	if (!allow)
+		gate_note_denied(gate, request, verdict, UINT64_MAX);
+	answered = gate_answer(gate, request, allow, UINT64_MAX);
+	gate->counters.verdicts[verdict->verdict]++;
 	if (!allow)
 		gate->counters.denied += answered;
 
-	if (verdict == VERDICT_CLEAN) {
-		if (may_remember)
-			gate_remember_clean(gate, request);
-	} else if (verdict == VERDICT_INFECTED) {
+	if (verdict->verdict == VERDICT_CLEAN && may_remember)
+		gate_remember_clean(gate, request);
+	else if (verdict->verdict == VERDICT_INFECTED)
+		gate_forget_clean(gate, request);
+	request_tell(request, verdict);
+	if (verdict->verdict == VERDICT_INFECTED)
 		alert_found(&gate->alert, request, gate_path(gate, request),
-			    gate_told(gate, request), reason);
-	} else {
-		gate_report_unverified(gate, request, reason, allow);
-	}
+			    gate_told(gate, request), verdict->reason);
+	else if (verdict->verdict != VERDICT_CLEAN && request->n_openers)
+		gate_report_unverified(gate, request, verdict->reason, allow);
 
 	request_free(&gate->requests, request);
 	gate_read_on(gate);
@@ -478,7 +687,7 @@ static bool gate_must_scan_again(const struct request *request)
 {
 	if (request->rescans < RESCANS_AT_ONCE)
 		return true;
-	return request->n_events && !gate_has_writer(request);
+	return (request->n_events || request->askers) && !gate_has_writer(request);
 }
 
 static void gate_scan_again(struct gate *gate, struct request *request)
@@ -490,20 +699,21 @@ static void gate_scan_again(struct gate *gate, struct request *request)
 		request_requeue(&gate->requests, request);
 }
 
-static void gate_on_verdict(void *context, struct request *request, enum verdict verdict,
-			    const char *reason)
+static void gate_on_verdict(void *context, struct request *request,
+			    const struct wire_verdict *verdict)
 {
 	struct gate *gate = context;
-	bool holds = verdict == VERDICT_INFECTED || gate_still_holds(request);
+	bool holds = verdict->verdict == VERDICT_INFECTED || gate_still_holds(request);
 
 	if (!holds && gate_must_scan_again(request))
 		gate_scan_again(gate, request);
 	else
-		gate_settle(gate, request, verdict, reason, holds);
+		gate_settle(gate, request, verdict, holds);
 }
 
 static void gate_on_lost(void *context, struct request *request, const char *why)
 {
+	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, why);
 	struct gate *gate = context;
 
 	gate->counters.workers_lost++;
@@ -512,7 +722,7 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 		gate_dispatch(gate);
 		return;
 	}
-	gate_settle(gate, request, VERDICT_FAILED, why, false);
+	gate_settle(gate, request, &verdict, false);
 }
 
 /* --- deadlines, and everything from outside --- */
@@ -524,9 +734,14 @@ static void gate_on_lost(void *context, struct request *request, const char *why
  */
 static void gate_let_overdue_go(struct gate *gate, struct request *request, uint64_t arrived_by)
 {
+	static const char why[] = "no verdict within hold-timeout";
+	const struct wire_verdict verdict = wire_verdict_make(VERDICT_INCOMPLETE, why);
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
-	unsigned n = gate_answer(gate, request, allow, arrived_by);
+	unsigned n;
 
+	if (!allow)
+		gate_note_denied(gate, request, &verdict, arrived_by);
+	n = gate_answer(gate, request, allow, arrived_by);
 	if (!n)
 		return;
 	gate->counters.timeouts += n;
@@ -534,21 +749,23 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		request->timed_out = true;
 	else
 		gate->counters.denied += n;
-	gate_report_unverified(gate, request, "no verdict within hold-timeout", allow);
-	if (request->waiting && !request->n_events)
+	gate_report_unverified(gate, request, why, allow);
+	if (request->waiting && !request->n_events && !request->askers)
 		request_free(&gate->requests, request);
 }
 
 /* No engine can be started, and the last worker has gone. */
 static void gate_fail_waiting(struct gate *gate)
 {
+	const struct wire_verdict verdict =
+		wire_verdict_make(VERDICT_FAILED, "no engine is running");
 	struct request *request, *next;
 
 	if (!gate->engine_down || pool_alive(gate->pool))
 		return;
 	HASH_ITER (hh, gate->requests.by_id, request, next)
 		if (request->waiting)
-			gate_settle(gate, request, VERDICT_FAILED, "no engine is running", false);
+			gate_settle(gate, request, &verdict, false);
 }
 
 static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
@@ -586,10 +803,15 @@ void gate_engine_down(struct gate *gate)
 	gate_fail_waiting(gate);
 }
 
-void gate_set_conf(struct gate *gate, const struct conf *conf)
+int gate_set_conf(struct gate *gate, const struct conf *conf)
 {
 	struct request *request, *next;
 
+	if (!gate->verdicts)
+		gate->verdicts = verdicts_new(conf->verdict_cache,
+					      gate->group.features.has[FEATURE_UNIQUE_MOUNT_IDS]);
+	if (!gate->verdicts)
+		return -ENOMEM;
 	gate->conf = conf;
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
@@ -598,10 +820,19 @@ void gate_set_conf(struct gate *gate, const struct conf *conf)
 		HASH_ITER (hh, gate->requests.by_id, request, next)
 			(void)gate_answer(gate, request, true, UINT64_MAX);
 	gate_read_on(gate);
+	return 0;
 }
 
 void gate_mounts_changed(struct gate *gate)
 {
+	const struct mounts *mounts = &gate->watch.mounts;
+	uint64_t *ids = calloc(mounts->n + 1, sizeof(*ids));
+
+	/* Without memory nothing is known to be there still. */
+	for (size_t i = 0; ids && i < mounts->n; i++)
+		ids[i] = mounts->mounts[i].id;
+	verdicts_mounts_changed(gate->verdicts, ids, ids ? mounts->n : 0);
+	free(ids);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
 }
 
@@ -700,21 +931,27 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN, gate_on_events, gate);
 }
 
-void gate_deinit(struct gate *gate)
+void gate_let_go(struct gate *gate)
 {
 	gate->source = sd_event_source_disable_unref(gate->source);
+	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
+	group_deinit(&gate->group);
+}
+
+void gate_deinit(struct gate *gate)
+{
+	gate_let_go(gate);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
 	gate->renames_source = sd_event_source_disable_unref(gate->renames_source);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
 	gate->pool = pool_free(gate->pool);
-	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
-	group_deinit(&gate->group);
 	renames_deinit(&gate->renames);
 	visitor_deinit(&gate->visitor);
 	bypass_deinit(&gate->bypass);
 	pins_deinit(&gate->pins);
 	request_table_deinit(&gate->requests);
 	event_table_deinit(&gate->events);
+	verdicts_free(gate->verdicts);
 	watch_deinit(&gate->watch);
 	remote_deinit(&gate->remote);
 }

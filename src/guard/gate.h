@@ -14,11 +14,13 @@
 #include "bypass.h"
 #include "event.h"
 #include "group.h"
+#include "journal.h"
 #include "locate.h"
 #include "pins.h"
 #include "pool.h"
 #include "renames.h"
 #include "request.h"
+#include "verdicts.h"
 #include "visitor.h"
 #include "watch.h"
 
@@ -27,6 +29,9 @@ struct gate_callbacks {
 	void (*progress)(void *context); /* answering many openers takes long, but goes on */
 	void (*switched)(void *context); /* another engine's signatures count from now on */
 	void (*moved)(void *context);	 /* a directory was moved; mounts may have been with it */
+	/* This process was refused to open a file. */
+	void (*denied)(void *context, int32_t pid, struct file_id id,
+		       const struct wire_verdict *verdict);
 };
 
 struct gate {
@@ -38,8 +43,10 @@ struct gate {
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
-	struct alert alert;	  /* what the reporter is told */
-	struct location location; /* of the file looked at; only here as it is large */
+	struct verdicts *verdicts; /* what was verified before */
+	struct journal *journal;   /* and outlives us; NULL: nothing does */
+	struct alert alert;	   /* what the reporter is told */
+	struct location location;  /* of the file looked at; only here as it is large */
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;
@@ -60,18 +67,46 @@ struct gate {
 int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	      const struct gate_callbacks *owner, void *context, const char **ret_what);
 
-/* gate_deinit() closes the group: every held open is let go. */
+/* gate_let_go() closes the group: every held open is let go, and there are no more. */
+void gate_let_go(struct gate *gate);
+
+/* gate_deinit() does so too, and forgets all. */
 void gate_deinit(struct gate *gate);
 
-/* gate_set_conf() makes conf decide from now on; it must live until the next call. In a mode that
- * does not block, whoever is held is let go. */
-void gate_set_conf(struct gate *gate, const struct conf *conf);
+/*
+ * gate_set_conf() makes conf decide from now on; it must live until the next call. In a mode that
+ * does not block, whoever is held is let go. Nothing works before the first call, which makes the
+ * table of verdicts. Returns 0 or -ENOMEM.
+ */
+int gate_set_conf(struct gate *gate, const struct conf *conf);
 
 /* gate_mounts_changed() is called after watch_apply() has run for new mounts. */
 void gate_mounts_changed(struct gate *gate);
 
 /* gate_trust() never holds the opens of this process; 0: of nobody any more. */
 void gate_trust(struct gate *gate, int32_t pid);
+
+/* What somebody wants of gate_scan(). */
+struct gate_order {
+	enum lane lane;
+	bool afresh; /* although it was verified in this state before */
+	bool remote; /* on a network or FUSE filesystem too, which can keep a worker waiting */
+	struct request_origin origin;
+	struct asker *asker;
+};
+
+/*
+ * gate_scan() has an open file scanned that nobody is held for, whether it is in scope or not. fd
+ * stays the caller's. The asker is told in any case, maybe before this returns; VERDICT_FAILED with
+ * the reason where it cannot be scanned.
+ */
+void gate_scan(struct gate *gate, int fd, const struct gate_order *order);
+
+/* gate_take_back() spares an asker that waits being told. */
+void gate_take_back(struct gate *gate, struct asker *asker);
+
+/* gate_signatures() returns the set of signatures that counts now, see struct wire_engine_info. */
+uint64_t gate_signatures(const struct gate *gate);
 
 /* gate_engine_down() answers what waits by on-failure, and further opens too, until an engine
  * comes. */

@@ -6,13 +6,17 @@
 #include "../common/line.h"
 #include "../common/log.h"
 #include "control.h"
+#include "demand.h"
 #include "gate.h"
 #include "opener.h"
+#include "scheduler.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Notes and findings that wait for the reporter: at most 5 MB of them. */
@@ -33,6 +37,8 @@ struct guard {
 	uint64_t rewatched_us;	  /* when that was done last */
 	struct gate gate;
 	struct control *control;
+	struct demand *demand;
+	struct scheduler *scheduler;
 	struct outbox *reporter;
 	sd_event_source *reporter_source; /* the reporter can be written to again */
 	struct conf *conf;
@@ -144,30 +150,95 @@ static int guard_on_remote(sd_event_source *source, int fd, uint32_t revents, vo
 	return 0;
 }
 
-/* A configuration that cannot be applied is refused, and the old one stays. */
-static int guard_take_conf(void *context, struct chan_message *message)
+/* Opens a directory that nobody else may write to: what is in there is believed. Returns -1 with
+ * what is wrong in problem. */
+static int guard_open_directory(const char *path, char *problem, size_t problem_size)
 {
-	struct guard *guard = context;
-	struct conf *conf = conf_from_snapshot(message->fd);
-	char problem[WIRE_TEXT_MAX];
-	struct conf *old = guard->conf;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat status;
 
-	close(message->fd);
+	if (fd < 0 || fstat(fd, &status) < 0) {
+		(void)snprintf(problem, problem_size, "cannot open %s: %s", path, strerror(errno));
+	} else if (status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH))) {
+		(void)snprintf(problem, problem_size,
+			       "%s must belong to root, and nobody else may write to it", path);
+	} else {
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/*
+ * What the guard keeps on disk, opened before the first mark. Without it full scans cannot run, and
+ * what was verified is not known after a restart; everything else works.
+ */
+static int guard_open_scans(struct guard *guard, const struct conf *conf)
+{
+	char path[PATH_MAX], problem[WIRE_SIGNATURE_MAX] = "", why[WIRE_SIGNATURE_MAX] = "";
+	int directory;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", conf->state_dir, CONTROL_SCANS_DIR);
+	directory = guard_open_directory(path, problem, sizeof(problem));
+	if (directory < 0)
+		log_error("no full scans, and nothing is known after a restart: %s", problem);
+	else if (guard->gate.group.features.has[FEATURE_UNIQUE_MOUNT_IDS])
+		guard->gate.journal =
+			journal_open(directory, guard->gate.verdicts, why, sizeof(why));
+	if (*why)
+		log_warning("what was verified is not known after a restart: %s: %s", path, why);
+	guard->scheduler = scheduler_new(guard->event, &guard->gate, directory, problem);
+	return guard->scheduler ? 0 : -errno;
+}
+
+/* Makes it decide from now on. */
+static int guard_use_conf(struct guard *guard, struct conf *conf)
+{
+	struct conf *old = guard->conf;
+	int r = gate_set_conf(&guard->gate, conf);
+
+	if (r == 0 && !guard->scheduler)
+		r = guard_open_scans(guard, conf);
+	if (r < 0)
+		return r;
+	guard->conf = conf;
+	conf_free(old);
+	return 0;
+}
+
+/* A configuration that cannot be applied is refused, and the old one stays. */
+static int guard_apply_conf(struct guard *guard, int snapshot)
+{
+	struct conf *conf = conf_from_snapshot(snapshot);
+	char problem[WIRE_TEXT_MAX];
+	int r;
+
 	if (!conf)
 		return -EPROTO;
-
 	if (guard->started &&
 	    watch_apply(&guard->gate.watch, conf, true, problem, sizeof(problem)) < 0) {
 		guard_tell(guard, WIRE_FAILED, problem);
 		conf_free(conf);
 		return 0;
 	}
-	guard->conf = conf;
-	gate_set_conf(&guard->gate, conf);
-	conf_free(old);
+	r = guard_use_conf(guard, conf);
+	if (r < 0) {
+		guard_tell(guard, WIRE_FAILED, "the guard is out of memory");
+		return r;
+	}
+	scheduler_set_conf(guard->scheduler, snapshot);
 	if (guard->started)
 		guard_tell(guard, WIRE_READY, "");
 	return 0;
+}
+
+static int guard_take_conf(void *context, struct chan_message *message)
+{
+	int r = guard_apply_conf(context, message->fd);
+
+	close(message->fd);
+	return r;
 }
 
 static int guard_on_reporter(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -198,10 +269,18 @@ static int guard_take_control(struct guard *guard, int fd)
 	guard->control = control_new(guard->event, fd,
 				     (struct control_sources){
 					     .gate = &guard->gate,
+					     .scheduler = guard->scheduler,
 					     .history = &guard->history,
 					     .started_at = guard->started_at,
 				     });
 	return guard->control ? 0 : -ENOMEM;
+}
+
+static int guard_take_demand(struct guard *guard, int fd)
+{
+	demand_free(guard->demand);
+	guard->demand = demand_new(guard->event, fd, &guard->gate);
+	return guard->demand ? 0 : -ENOMEM;
 }
 
 static int guard_take_peer(void *context, struct chan_message *message)
@@ -215,6 +294,8 @@ static int guard_take_peer(void *context, struct chan_message *message)
 		return guard_take_reporter(guard, message->fd);
 	case WIRE_PEER_CONTROL:
 		return guard_take_control(guard, message->fd);
+	case WIRE_PEER_SCAN:
+		return guard_take_demand(guard, message->fd);
 	case WIRE_PEER_ENGINE:
 		r = pool_add_engine(guard->gate.pool, message->fd);
 		break;
@@ -241,9 +322,21 @@ static void guard_say_alive(void *context)
 	guard_say(context, WIRE_PONG);
 }
 
-static void guard_say_switched(void *context)
+static void guard_on_switched(void *context)
 {
-	guard_say(context, WIRE_SWITCHED);
+	struct guard *guard = context;
+
+	if (guard->scheduler)
+		scheduler_set_engine(guard->scheduler, pool_info(guard->gate.pool));
+	guard_say(guard, WIRE_SWITCHED);
+}
+
+static void guard_on_denied(void *context, int32_t pid, struct file_id id,
+			    const struct wire_verdict *verdict)
+{
+	struct guard *guard = context;
+
+	demand_denied(guard->demand, pid, id, verdict);
 }
 
 static int guard_take_ping(void *context, struct chan_message *message)
@@ -317,8 +410,9 @@ static int guard_init(struct guard *guard, const char **ret_what)
 {
 	static const struct gate_callbacks callbacks = {
 		.progress = guard_say_alive,
-		.switched = guard_say_switched,
+		.switched = guard_on_switched,
 		.moved = guard_on_moved,
+		.denied = guard_on_denied,
 	};
 	sd_event_source *source = NULL;
 	int r;
@@ -376,8 +470,13 @@ static int guard_init(struct guard *guard, const char **ret_what)
 
 static void guard_deinit(struct guard *guard)
 {
+	gate_let_go(&guard->gate);
 	control_free(guard->control);
+	demand_free(guard->demand);
+	if (!scheduler_end(guard->scheduler))
+		_exit(0);
 	sd_event_source_disable_unref(guard->rewatch);
+	journal_free(guard->gate.journal);
 	gate_deinit(&guard->gate);
 	sd_event_source_disable_unref(guard->reporter_source);
 	outbox_free(guard->reporter);

@@ -13,17 +13,22 @@ union raw_handle {
 	char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 };
 
-int handle_of(int fd, struct handle *handle)
+int handle_at(int directory, const char *name, struct handle *handle)
 {
 	union raw_handle raw = {.handle.handle_bytes = MAX_HANDLE_SZ};
 	int unused;
 
-	if (name_to_handle_at(fd, "", &raw.handle, &unused, AT_EMPTY_PATH) < 0)
+	if (name_to_handle_at(directory, name, &raw.handle, &unused, AT_EMPTY_PATH) < 0)
 		return -errno;
 	handle->type = raw.handle.handle_type;
 	handle->size = raw.handle.handle_bytes;
 	memcpy(handle->bytes, raw.room + sizeof(struct file_handle), handle->size);
 	return 0;
+}
+
+int handle_of(int fd, struct handle *handle)
+{
+	return handle_at(fd, "", handle);
 }
 
 int handle_open(const struct handle *handle, const struct mount *mount, int flags)

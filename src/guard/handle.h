@@ -15,6 +15,10 @@ struct handle {
  * has handles. */
 int handle_of(int fd, struct handle *handle);
 
+/* handle_at() does so by a name in a directory, "": for the descriptor itself. Follows no symbolic
+ * link. */
+int handle_at(int directory, const char *name, struct handle *handle);
+
 /*
  * handle_open() opens a file of the mount's superblock as it is seen on that mount, with the flags
  * of open(2). Raises no event with O_PATH, and none for directories. Returns a descriptor or a

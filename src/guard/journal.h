@@ -10,7 +10,10 @@
  *
  * The file is "verdicts" in a directory that only root may change: whoever could write it could
  * call any file clean. It begins with a header (format, boot, the key of the tags); the rest are
- * tags. A file that is not ours, or that is damaged, is begun anew.
+ * tags. One that is damaged, or of another boot or format, is begun anew; one that is not ours is
+ * refused.
+ *
+ * There is none without unique mount ids: which mounts have gone between two guards nobody knows.
  */
 #include "verdicts.h"
 
@@ -20,9 +23,10 @@
 struct journal;
 
 /*
- * journal_open() reads the file in directory, which must belong to root and be writable by root
- * only, into verdicts, which takes over its key; and makes the file where there is none that
- * counts. Call it before anything uses verdicts. Opens files and waits for disks. Returns NULL with
+ * journal_open() reads the file in directory into verdicts, which takes over its key and must
+ * outlive the journal; and makes the file where there is none that counts. Both must belong to us
+ * (root); nobody else may write to the directory, or read or write the file. Call it before
+ * anything uses verdicts. Duplicates directory, opens files and waits for disks. Returns NULL with
  * what is wrong in problem: then nothing is remembered, and everything else works.
  */
 struct journal *journal_open(int directory, struct verdicts *verdicts, char *problem,
@@ -36,7 +40,8 @@ void journal_add(struct journal *journal, const struct verdict_tag *tag);
 
 /*
  * journal_write() appends what is in the ring to the file; when the file has grown to twice what
- * the table holds, it is written anew from the table. For one thread beside the loop. Returns 0, or
- * a negative errno: -ENOSPC, say; then nothing more is written to it until it is written anew.
+ * the table has room for, it is written anew from the table. For one thread beside the loop, with
+ * which the loop may go on. Returns 0, or a negative errno: -ENOSPC, say; then nothing more is
+ * written to it, and each call says so, until it would have grown so far and is written anew.
  */
 int journal_write(struct journal *journal);

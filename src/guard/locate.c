@@ -155,7 +155,8 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	*location->path = '\0';
 	location->device = 0;
 	location->scope = POLICY_NOT_INCLUDED;
-	location->events_tell_of_change = false;
+	location->events_tell_of_change = location->times_tell_of_change = false;
+	location->is_remote = false;
 	location->error = file_path(fd, location->path, sizeof(location->path));
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
 		  STATX_TYPE | STATX_INO | STATX_NLINK | STATX_MNT_ID, &file) < 0) {
@@ -183,6 +184,8 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	}
 	location->device = search.mount->device;
 	location->events_tell_of_change = filesystem_kind(search.mount->type) == FILESYSTEM_LOCAL;
+	location->is_remote = filesystem_kind(search.mount->type) == FILESYSTEM_REMOTE;
+	location->times_tell_of_change = filesystem_keeps_times(search.mount->type);
 	search_names(&search, location);
 	/* Its handle leads to any of the links of a file, not to the one that was opened. */
 	if (!search.is_ours && file.stx_nlink > 1 && !S_ISDIR(file.stx_mode))

@@ -24,6 +24,8 @@ struct location {
 	enum policy_scope scope;
 	uint64_t device;	    /* of its superblock, as in struct mount */
 	bool events_tell_of_change; /* no other machine or program changes its files unseen */
+	bool is_remote;		    /* whoever reads its files may have to wait for others */
+	bool times_tell_of_change;  /* each change is seen in its times, which nobody can set */
 	/* A name that is in scope; where none is, the one it was opened by; where that is not one
 	 * of ours, any, or one for people. */
 	char path[LOCATION_PATH_MAX];

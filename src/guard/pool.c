@@ -147,9 +147,11 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 
 	if (!delivery->worker->request || verdict->id != delivery->worker->scan_id ||
 	    verdict->verdict >= VERDICT_COUNT ||
-	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)))
+	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)) ||
+	    !wire_string_ok(verdict->warning, sizeof(verdict->warning)))
 		return -EPROTO;
 	delivery->verdict = *verdict;
+	delivery->verdict.flags = 0;
 	return 0;
 }
 
@@ -176,8 +178,7 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 
 	worker->request = NULL;
 	engine_settle(worker->engine);
-	pool->callbacks->verdict(pool->context, request, delivery.verdict.verdict,
-				 delivery.verdict.reason);
+	pool->callbacks->verdict(pool->context, request, &delivery.verdict);
 	pool->callbacks->idle(pool->context);
 	return 0;
 }
@@ -205,7 +206,11 @@ static int engine_take_info(void *context, struct chan_message *message)
 	struct engine *engine = context;
 
 	engine->info = *(const struct wire_engine_info *)(const void *)message;
-	return engine->info.scan_deadline_ms ? 0 : -EPROTO;
+	return engine->info.scan_deadline_ms &&
+			       wire_string_ok(engine->info.engine, sizeof(engine->info.engine)) &&
+			       wire_string_ok(engine->info.versions, sizeof(engine->info.versions))
+		       ? 0
+		       : -EPROTO;
 }
 
 static int engine_take_worker(void *context, struct chan_message *message)
@@ -298,9 +303,15 @@ static struct worker *pool_find_idle(const struct pool *pool)
 	return NULL;
 }
 
-bool pool_has_idle(const struct pool *pool)
+unsigned pool_idle(const struct pool *pool)
 {
-	return pool_find_idle(pool) != NULL;
+	const struct worker *worker;
+	unsigned n = 0;
+
+	if (pool->current)
+		DL_FOREACH (pool->current->workers, worker)
+			n += !worker->request;
+	return n;
 }
 
 bool pool_scan(struct pool *pool, struct request *request)

@@ -24,9 +24,8 @@ struct pool;
 
 /* Whom the pool tells. context is the one of pool_new(). */
 struct pool_callbacks {
-	/* A verdict came. reason is the signature, or why it is incomplete or failed. */
-	void (*verdict)(void *context, struct request *request, enum verdict verdict,
-			const char *reason);
+	/* A verdict came. What it says has been checked, its strings end. */
+	void (*verdict)(void *context, struct request *request, const struct wire_verdict *verdict);
 	/* The worker of this request was lost; why is for people. */
 	void (*lost)(void *context, struct request *request, const char *why);
 	/* Another engine's signatures are the current ones from now on. */
@@ -45,8 +44,8 @@ struct pool *pool_free(struct pool *pool);
  */
 int pool_add_engine(struct pool *pool, int fd);
 
-/* pool_has_idle() says whether a worker of the current engine has nothing to do. */
-bool pool_has_idle(const struct pool *pool);
+/* pool_idle() returns how many workers of the current engine have nothing to do. */
+unsigned pool_idle(const struct pool *pool);
 
 /* pool_scan() gives a request to an idle worker of the current engine. False: none is idle. */
 bool pool_scan(struct pool *pool, struct request *request);

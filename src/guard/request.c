@@ -20,6 +20,7 @@ void request_table_deinit(struct request_table *table)
 
 	HASH_ITER (hh, table->by_id, request, next) {
 		(void)request_answer(table, request, true, UINT64_MAX, UINT_MAX);
+		request->askers = NULL;
 		request_free(table, request);
 	}
 }
@@ -39,7 +40,7 @@ struct request *request_find(struct request_table *table, struct file_id id)
 }
 
 struct request *request_new(struct request_table *table, int fd, struct file_id id,
-			    const struct file_state *state)
+			    const struct file_state *state, enum lane lane)
 {
 	struct request *request;
 
@@ -59,40 +60,82 @@ struct request *request_new(struct request_table *table, int fd, struct file_id 
 	request->id = id;
 	request->state = *state;
 	request->waiting = true;
+	request->lane = lane;
+	request->is_moved = lane == LANE_MOVED;
 	HASH_ADD(hh, table->by_id, id, sizeof(request->id), request);
-	DL_APPEND(table->queue, request);
+	DL_APPEND(table->queues[lane], request);
 	table->n_requests++;
 	return request;
 }
 
-void request_join(struct request *request, struct event *event)
+/* Moves a request to a more urgent lane. */
+static void request_promote(struct request_table *table, struct request *request, enum lane lane)
+{
+	if (lane >= request->lane)
+		return;
+	if (request->waiting) {
+		DL_DELETE(table->queues[request->lane], request);
+		DL_APPEND(table->queues[lane], request);
+	}
+	request->lane = lane;
+}
+
+void request_join(struct request_table *table, struct request *request, struct event *event)
 {
 	DL_APPEND(request->events, event);
 	request->n_events++;
 	request->n_openers++;
+	request_promote(table, request, LANE_OPEN);
 }
 
-struct request *request_take(struct request_table *table)
+void request_ask(struct request_table *table, struct request *request, struct asker *asker,
+		 enum lane lane)
 {
-	struct request *request = table->queue;
+	DL_APPEND(request->askers, asker);
+	asker->request = request;
+	request_promote(table, request, lane);
+}
 
-	/* The gate sees to it that there are few that nobody has asked for. */
-	while (request && request->moved && !request->n_events && request->next)
-		request = request->next;
-	if (request && request->moved && !request->n_events)
-		request = table->queue;
-	if (request) {
-		DL_DELETE(table->queue, request);
-		request->waiting = false;
+void request_take_back(struct request_table *table, struct asker *asker)
+{
+	struct request *request = asker->request;
+
+	DL_DELETE(request->askers, asker);
+	asker->request = NULL;
+	if (request->waiting && !request->n_events && !request->askers && !request->is_moved)
+		request_free(table, request);
+}
+
+void request_tell(struct request *request, const struct wire_verdict *verdict)
+{
+	struct asker *asker;
+
+	while ((asker = request->askers)) {
+		DL_DELETE(request->askers, asker);
+		asker->request = NULL;
+		asker->told(asker, verdict);
 	}
-	return request;
+}
+
+struct request *request_take(struct request_table *table, enum lane last)
+{
+	for (enum lane lane = LANE_OPEN; lane <= last; lane++) {
+		struct request *request = table->queues[lane];
+
+		if (!request)
+			continue;
+		DL_DELETE(table->queues[lane], request);
+		request->waiting = false;
+		return request;
+	}
+	return NULL;
 }
 
 void request_put_back(struct request_table *table, struct request *request)
 {
 	assert(!request->waiting);
 
-	DL_PREPEND(table->queue, request);
+	DL_PREPEND(table->queues[request->lane], request);
 	request->waiting = true;
 }
 
@@ -100,7 +143,7 @@ void request_requeue(struct request_table *table, struct request *request)
 {
 	assert(!request->waiting);
 
-	DL_APPEND(table->queue, request);
+	DL_APPEND(table->queues[request->lane], request);
 	request->waiting = true;
 }
 
@@ -123,10 +166,10 @@ unsigned request_answer(struct request_table *table, struct request *request, bo
 
 struct request *request_free(struct request_table *table, struct request *request)
 {
-	assert(!request->events);
+	assert(!request->events && !request->askers);
 
 	if (request->waiting)
-		DL_DELETE(table->queue, request);
+		DL_DELETE(table->queues[request->lane], request);
 	HASH_DEL(table->by_id, request);
 	table->n_requests--;
 	close(request->fd);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * request: one file on its way to a verdict, and the opens that wait for it.
+ * request: one file on its way to a verdict, and the opens and others that wait for it.
  *
- * Several opens of one file are one request. The table owns its requests; a request owns the
- * descriptor that is scanned and the events that wait. Bounded. Knows nothing of workers or policy.
+ * Whoever wants a verdict on a file that is under way joins its request. The table owns its
+ * requests; a request owns the descriptor that is scanned and the events that wait. Bounded. Knows
+ * nothing of workers or policy.
  */
 #include "event.h"
 #include "file.h"
@@ -15,11 +16,31 @@
 /* Files waiting for a verdict at once. The guard stops reading while less than a batch is free. */
 #define REQUESTS_MAX 4096
 
-/* Who caused the request: the first opener. */
+/* Who has a file scanned, the most urgent first: nobody waits behind a later one for a worker. A
+ * request is in the lane of the most urgent who wants it. */
+enum lane {
+	LANE_OPEN,	/* held openers */
+	LANE_DEMAND,	/* people who look at a scan */
+	LANE_MOVED,	/* the gate, as the file came into scope with its directory */
+	LANE_SCHEDULED, /* a full scan */
+	LANE_COUNT
+};
+
+/* Who caused the request: the first opener; where nobody opened it, the most urgent who asked. */
 struct request_origin {
 	int32_t pid;
 	uint32_t uid;
 	char exe[WIRE_EXE_MAX];
+};
+
+struct request;
+
+/* Somebody beside the openers who wants the verdict. Owned by whoever asks; told exactly once,
+ * unless it is taken back before. */
+struct asker {
+	struct asker *prev, *next; /* in the request's list */
+	struct request *request;   /* NULL: told */
+	void (*told)(struct asker *asker, const struct wire_verdict *verdict);
 };
 
 struct request {
@@ -29,10 +50,13 @@ struct request {
 	struct event *events;
 	unsigned n_events;  /* that wait */
 	unsigned n_openers; /* that ever waited, those already answered included */
+	struct asker *askers;
+	enum lane lane;
+	bool is_moved; /* made in LANE_MOVED: wanted without anybody who waits */
 	struct request_origin origin;
 	uint64_t device;	/* of the superblock, see locate.h */
-	bool may_be_remembered; /* the kernel tells when it changes */
-	bool moved;		/* nobody opened it: it came into scope with its directory */
+	bool may_be_marked;	/* the kernel tells when it changes */
+	bool may_be_remembered; /* its times do */
 
 	bool waiting;	   /* in the queue; else a worker has it */
 	bool stale;	   /* written to, or joined under newer signatures, since the scan began */
@@ -47,8 +71,8 @@ struct request {
 
 struct request_table {
 	struct event_table *events;
-	struct request *by_id; /* hash of all */
-	struct request *queue; /* those that wait, first come first served */
+	struct request *by_id;		    /* hash of all */
+	struct request *queues[LANE_COUNT]; /* those that wait, first come first served */
 	unsigned n_requests;
 };
 
@@ -64,22 +88,34 @@ struct request *request_find(struct request_table *table, struct file_id id);
 
 /*
  * request_new() makes a request for the file behind fd, of which it takes a duplicate, and puts it
- * at the end of the queue. Returns NULL with errno set: ENFILE (table full), ENOMEM, EMFILE.
+ * at the end of the lane. Returns NULL with errno set: ENFILE (table full), ENOMEM, EMFILE.
  */
 struct request *request_new(struct request_table *table, int fd, struct file_id id,
-			    const struct file_state *state);
+			    const struct file_state *state, enum lane lane);
 
 /* request_join() makes an open wait for the request's verdict. Takes the event. */
-void request_join(struct request *request, struct event *event);
+void request_join(struct request_table *table, struct request *request, struct event *event);
 
-/* request_take() takes the first waiting request from the queue, of those that nobody has asked for
- * only if there is no other; NULL: none waits. */
-struct request *request_take(struct request_table *table);
+/* request_ask() makes somebody else wait for it, in this lane. */
+void request_ask(struct request_table *table, struct request *request, struct asker *asker,
+		 enum lane lane);
 
-/* request_put_back() queues a request again, ahead of the others: it has waited already. */
+/* request_take_back() forgets an asker that has not been told. A request that nobody wants any
+ * more, and that no worker has, is freed. */
+void request_take_back(struct request_table *table, struct asker *asker);
+
+/* request_tell() tells all askers the verdict. */
+void request_tell(struct request *request, const struct wire_verdict *verdict);
+
+/* request_take() takes the first waiting request of the most urgent lane, up to this one; NULL:
+ * none waits there. */
+struct request *request_take(struct request_table *table, enum lane last);
+
+/* request_put_back() queues a request again, ahead of the others of its lane: it has waited
+ * already. */
 void request_put_back(struct request_table *table, struct request *request);
 
-/* request_requeue() queues a request again, behind the others. */
+/* request_requeue() queues a request again, behind the others of its lane. */
 void request_requeue(struct request_table *table, struct request *request);
 
 /*
@@ -89,5 +125,6 @@ void request_requeue(struct request_table *table, struct request *request);
 unsigned request_answer(struct request_table *table, struct request *request, bool allow,
 			uint64_t arrived_by_us, unsigned max);
 
-/* request_free() forgets a request. All its opens must have been answered. Returns NULL. */
+/* request_free() forgets a request. All its opens must have been answered, and all its askers told.
+ * Returns NULL. */
 struct request *request_free(struct request_table *table, struct request *request);

@@ -19,8 +19,9 @@
 #include "features.h"
 #include "file.h"
 
-/* Memory of one tag. */
+/* In bytes. */
 #define VERDICTS_TAG_SIZE 16
+#define VERDICTS_KEY_SIZE 16
 
 struct verdict_tag {
 	uint64_t half[2];
@@ -29,8 +30,8 @@ _Static_assert(sizeof(struct verdict_tag) == VERDICTS_TAG_SIZE, "the file format
 
 struct verdicts;
 
-/* verdicts_new() makes an empty table of about this many bytes, with a new random key. NULL: out of
- * memory. verdicts_free() takes NULL and returns NULL. */
+/* verdicts_new() makes an empty table of at most this many bytes, of one bucket at least, with a
+ * new random key. NULL: out of memory. verdicts_free() takes NULL and returns NULL. */
 struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids);
 struct verdicts *verdicts_free(struct verdicts *verdicts);
 
@@ -42,7 +43,8 @@ size_t verdicts_count(const struct verdicts *verdicts);
 /*
  * verdicts_tag() looks at the file called name in directory, "": at directory itself, whatever
  * descriptor that is, and makes its tag under these signatures. Follows no symbolic link, opens
- * nothing. ret_id and ret_state may be NULL. Returns 0 or a negative errno. For all threads.
+ * nothing. ret_id and ret_state may be NULL. Returns 0 or a negative errno: -EINVAL for what is not
+ * a regular file, -EOPNOTSUPP where the kernel does not say which mount it is on. For all threads.
  */
 int verdicts_tag(const struct verdicts *verdicts, int directory, const char *name,
 		 uint64_t signatures, struct verdict_tag *ret_tag, struct file_id *ret_id,
@@ -59,7 +61,21 @@ void verdicts_remove(struct verdicts *verdicts, const struct verdict_tag *tag);
 
 /*
  * verdicts_mounts_changed() is told the ids of all mounts there are (the ids of mountinfo), after
- * any change: an id that has gone will stand for another mount when it comes again. Nothing to do
- * with unique ids.
+ * any change: an id that has gone will stand for another mount when it comes again. Mounts that it
+ * is not told of, those of other mount namespaces, count as others after each change. Nothing to do
+ * with unique ids. For the loop.
  */
 void verdicts_mounts_changed(struct verdicts *verdicts, const uint64_t *ids, size_t n);
+
+/* For the journal. verdicts_key() and verdicts_set_key() copy VERDICTS_KEY_SIZE bytes; the key is
+ * set before there are tags. */
+void verdicts_key(const struct verdicts *verdicts, unsigned char *ret_key);
+void verdicts_set_key(struct verdicts *verdicts, const unsigned char *key);
+
+/* verdicts_at() copies what is at a place below verdicts_capacity(), which of a bucket oldest
+ * first, and says whether it is a tag. For all threads. */
+bool verdicts_at(const struct verdicts *verdicts, size_t place, struct verdict_tag *ret_tag);
+
+/* verdicts_can_outlive_us() says whether tags mean the same to another process: without unique ids
+ * nobody has seen which mounts have gone in between. */
+bool verdicts_can_outlive_us(const struct verdicts *verdicts);

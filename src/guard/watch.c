@@ -401,6 +401,14 @@ size_t watch_count_failed(const struct watch *watch)
 	return n;
 }
 
+bool watch_has(const struct watch *watch, uint64_t device)
+{
+	for (size_t i = 0; i < watch->n_marks; i++)
+		if (watch->marks[i].device == device)
+			return true;
+	return false;
+}
+
 bool watch_reports_renames(const struct watch *watch, uint64_t device)
 {
 	const struct watch_mark *mark = watch_find_mark(watch, device, 0);

@@ -79,5 +79,8 @@ bool watch_place_failed(const struct watch_place *place);
 
 size_t watch_count_failed(const struct watch *watch);
 
+/* watch_has() says whether a superblock is marked, or a mount of it. */
+bool watch_has(const struct watch *watch, uint64_t device);
+
 /* watch_reports_renames() says whether each move on a superblock is reported. */
 bool watch_reports_renames(const struct watch *watch, uint64_t device);

@@ -40,6 +40,8 @@ const char *report_answer_name(uint32_t answer)
 		[WIRE_ANSWER_NOTIFIED] = "notified",
 		[WIRE_ANSWER_LATE] = "opened-before-verdict",
 		[WIRE_ANSWER_MOVED] = "moved-in",
+		[WIRE_ANSWER_DEMANDED] = "on-demand",
+		[WIRE_ANSWER_SCHEDULED] = "full-scan",
 	};
 
 	return answer < WIRE_ANSWER_COUNT ? names[answer] : "unknown";

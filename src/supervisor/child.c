@@ -3,18 +3,15 @@
 
 #include "../common/chan.h"
 #include "../common/drop.h"
-#include "../common/mounts.h"
-#include "../common/path.h"
+#include "../common/isolate.h"
+#include "../common/program.h"
 #include "../common/role.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -30,64 +27,6 @@ const char *child_name(enum child_role role)
 	return child_names[role];
 }
 
-/* Whether something that the engine needs is on a mount, or mounted below it. */
-static bool child_needs_mount(const struct child_setup *setup, const char *signatures,
-			      const char *point)
-{
-	const char *const needed[] = {
-		"/usr", "/lib", "/lib64",	    "/etc",	"/proc",
-		"/sys", "/dev", setup->scratch_dir, signatures, setup->program_dir};
-
-	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
-		if (path_rest(point, needed[i]) || path_rest(needed[i], point))
-			return true;
-	return false;
-}
-
-/*
- * Lets go of the mounts that the engine does not need: where mounts are not shared, what is
- * unmounted outside would live on in here. Files are opened for the engine by others.
- */
-static int child_release_mounts(const struct child_setup *setup, const struct conf *conf)
-{
-	FILE *stream = fopen("/proc/self/mountinfo", "re");
-	char directory[PATH_MAX], *signatures;
-	struct mounts mounts = {0};
-	int r = stream ? mounts_read(&mounts, stream) : -errno;
-
-	signatures = conf_resolve_path(conf_signatures_dir(conf, directory, sizeof(directory)));
-	if (!signatures)
-		r = -ENOMEM;
-	for (size_t i = 0; r == 0 && i < mounts.n; i++)
-		if (!child_needs_mount(setup, signatures, mounts.mounts[i].point))
-			(void)umount2(mounts.mounts[i].point, MNT_DETACH | UMOUNT_NOFOLLOW);
-	free(signatures);
-	mounts_free(&mounts);
-	if (stream)
-		(void)fclose(stream);
-	return r;
-}
-
-/*
- * Gives the engine a network of its own, without a way out, and a filesystem in memory for what its
- * workers unpack: no path of the machine can be filled up by an archive, and no mark can be on it.
- * Where mounts are shared, as systemd makes them, what is unmounted outside goes here too.
- */
-static int child_isolate_engine(const struct child_setup *setup, const struct conf *conf)
-{
-	char options[128];
-
-	(void)snprintf(options, sizeof(options), "mode=0700,uid=%u,gid=%u,size=50%%", setup->uid,
-		       setup->gid);
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-		return -errno;
-	if (mount("holdfast", setup->scratch_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  options) < 0)
-		return -errno;
-	return child_release_mounts(setup, conf);
-}
-
 /* We are the last to be killed when memory runs out, and so is the guard; the others are not. */
 static void child_be_ordinary(void)
 {
@@ -99,20 +38,6 @@ static void child_be_ordinary(void)
 	close(fd);
 }
 
-static void child_prepare(int channel)
-{
-	sigset_t none;
-
-	/* Out of the terminal's reach: Ctrl-C is for the supervisor to act on. */
-	(void)setpgid(0, 0);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(channel, ROLE_CHANNEL_FD) < 0 || close_range(ROLE_CHANNEL_FD + 1, ~0u, 0) < 0)
-		_exit(126);
-	/* dup2() of a descriptor to itself keeps its close-on-exec flag. */
-	(void)fcntl(ROLE_CHANNEL_FD, F_SETFD, 0);
-}
-
 /* The program is found with our privileges and executed with its own: its user need not be able to
  * reach the directory it is in, as when the service is tried out of somebody's home. */
 static _Noreturn void child_exec(const struct child_setup *setup, enum child_role role,
@@ -121,12 +46,18 @@ static _Noreturn void child_exec(const struct child_setup *setup, enum child_rol
 	char path[PATH_MAX];
 	char *const argv[] = {(char *)child_name(role), (char *)"--config",
 			      (char *)setup->config_path, NULL};
+	const struct isolate_needs needs = {
+		.scratch_dir = setup->scratch_dir,
+		.program_dir = setup->program_dir,
+		.uid = setup->uid,
+		.gid = setup->gid,
+	};
 	int r = 0, program;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", setup->program_dir, child_name(role));
 	program = open(path, O_PATH | O_CLOEXEC);
 	if (role == CHILD_ENGINE)
-		r = child_isolate_engine(setup, conf);
+		r = isolate_engine(&needs, conf);
 	if (r == 0 && role != CHILD_GUARD) {
 		child_be_ordinary();
 		r = drop_to_user(setup->uid, setup->gid);
@@ -153,7 +84,7 @@ static pid_t child_fork(int *ret_channel)
 		return r;
 	pid = fork();
 	if (pid == 0) {
-		child_prepare(ends[1]);
+		program_prepare(ends[1]);
 		return 0;
 	}
 	close(ends[1]);

@@ -2,6 +2,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -16,7 +17,7 @@ static int listener_make_directory(const char *path, mode_t mode, uid_t uid, gid
 	int r = 0;
 
 	if (mkdir(path, mode) == 0)
-		r = chown(path, uid, gid) < 0 ? -errno : 0;
+		r = chown(path, uid, gid) < 0 || chmod(path, mode) < 0 ? -errno : 0;
 	else if (errno != EEXIST)
 		r = -errno;
 	if (r < 0)
@@ -40,22 +41,24 @@ static int listener_remove_stale(const struct sockaddr_un *address)
 	return r;
 }
 
-static int listener_bind(int fd, const struct sockaddr_un *address, gid_t group)
+static int listener_bind(int fd, const struct sockaddr_un *address, gid_t group, mode_t mode)
 {
 	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-	    chown(address->sun_path, 0, group) < 0 || chmod(address->sun_path, 0660) < 0 ||
+	    chown(address->sun_path, 0, group) < 0 || chmod(address->sun_path, mode) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return -errno;
 	return 0;
 }
 
-static int listener_bind_control(const struct conf *conf, char *problem, size_t problem_size)
+/* Makes a socket in run-dir that this group, or everybody, may connect to. */
+static int listener_make_socket(const struct conf *conf, const char *name, mode_t mode,
+				char *problem, size_t problem_size)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, r;
 
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", conf->run_dir,
-		     CONTROL_SOCKET_NAME) >= (int)sizeof(address.sun_path)) {
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", conf->run_dir, name) >=
+	    (int)sizeof(address.sun_path)) {
 		(void)snprintf(problem, problem_size, "run-dir: the path is too long for a socket");
 		return -ENAMETOOLONG;
 	}
@@ -70,7 +73,7 @@ static int listener_bind_control(const struct conf *conf, char *problem, size_t 
 		return r;
 	}
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	r = fd < 0 ? -errno : listener_bind(fd, &address, conf->control_gid);
+	r = fd < 0 ? -errno : listener_bind(fd, &address, conf->control_gid, mode);
 	if (r < 0) {
 		(void)snprintf(problem, problem_size, "cannot make %s: %s", address.sun_path,
 			       strerror(-r));
@@ -81,21 +84,39 @@ static int listener_bind_control(const struct conf *conf, char *problem, size_t 
 	return fd;
 }
 
-int listener_open(const struct conf *conf, char *scratch, size_t scratch_size, char *problem,
-		  size_t problem_size)
+int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
+		  struct listeners *ret, char *problem, size_t problem_size)
 {
-	int r;
+	char scans[PATH_MAX], reports[PATH_MAX];
+	const struct {
+		const char *path;
+		mode_t mode;
+		uid_t uid;
+		gid_t gid;
+	} directories[] = {
+		{conf->run_dir, 0755, 0, 0},
+		{conf->state_dir, 0755, 0, 0},
+		{scratch, 0700, conf->uid, conf->gid},
+		/* The guard's; what it makes there belongs to control-group, to read. */
+		{scans, 02750, 0, conf->control_gid},
+		{reports, 02750, 0, conf->control_gid},
+	};
+	int r = 0;
 
 	(void)snprintf(scratch, scratch_size, "%s/scratch", conf->run_dir);
-	r = listener_make_directory(conf->run_dir, 0755, 0, 0, problem, problem_size);
+	(void)snprintf(scans, sizeof(scans), "%s/%s", conf->state_dir, CONTROL_SCANS_DIR);
+	(void)snprintf(reports, sizeof(reports), "%s/%s", conf->state_dir, CONTROL_REPORTS_DIR);
+	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]) && r == 0; i++)
+		r = listener_make_directory(directories[i].path, directories[i].mode,
+					    directories[i].uid, directories[i].gid, problem,
+					    problem_size);
 	if (r < 0)
 		return r;
-	r = listener_make_directory(conf->state_dir, 0750, conf->uid, conf->gid, problem,
-				    problem_size);
-	if (r < 0)
-		return r;
-	r = listener_make_directory(scratch, 0700, conf->uid, conf->gid, problem, problem_size);
-	if (r < 0)
-		return r;
-	return listener_bind_control(conf, problem, problem_size);
+	ret->control = listener_make_socket(conf, CONTROL_SOCKET_NAME, 0660, problem, problem_size);
+	if (ret->control < 0)
+		return ret->control;
+	ret->scan = listener_make_socket(conf, SCAN_SOCKET_NAME, 0666, problem, problem_size);
+	if (ret->scan < 0)
+		close(ret->control);
+	return ret->scan < 0 ? ret->scan : 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "../common/drop.h"
 #include "../common/log.h"
+#include "../common/program.h"
 #include "config.h"
 #include "listener.h"
 #include "notify.h"
@@ -58,24 +59,6 @@ static void main_report(void *context, int priority, unsigned line, const char *
 	else
 		log_line(priority, "%s: %s%s", (const char *)context,
 			 priority == LOG_WARNING ? "warning: " : "", text);
-}
-
-/* The programs stand beside this one in a build directory, else where they were installed. */
-static void main_find_programs(char *directory, size_t size)
-{
-	char probe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", directory, size - 1);
-	char *slash;
-
-	directory[n > 0 ? n : 0] = '\0';
-	slash = strrchr(directory, '/');
-	if (slash) {
-		*slash = '\0';
-		(void)snprintf(probe, sizeof(probe), "%s/%s", directory, child_name(CHILD_GUARD));
-		if (access(probe, X_OK) == 0)
-			return;
-	}
-	(void)snprintf(directory, size, "%s", HOLDFAST_LIBEXECDIR);
 }
 
 /* As many as there may be, up to what the guard can use; it checks what it got. */
@@ -143,7 +126,8 @@ int main(int argc, char **argv)
 	char program_dir[PATH_MAX], scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
 	struct child_setup setup = {.program_dir = program_dir, .scratch_dir = scratch};
 	struct conf *conf;
-	int listener, r;
+	struct listeners listeners;
+	int r;
 
 	log_set_name("holdfastd");
 	(void)umask(022);
@@ -158,9 +142,9 @@ int main(int argc, char **argv)
 
 	setup.uid = conf->uid;
 	setup.gid = conf->gid;
-	main_find_programs(program_dir, sizeof(program_dir));
-	listener = listener_open(conf, scratch, sizeof(scratch), problem, sizeof(problem));
-	if (listener < 0) {
+	program_find_directory(program_dir, sizeof(program_dir), child_name(CHILD_GUARD));
+	if (listener_open(conf, scratch, sizeof(scratch), &listeners, problem, sizeof(problem)) <
+	    0) {
 		log_error("%s", problem);
 		return 1;
 	}
@@ -175,5 +159,5 @@ int main(int argc, char **argv)
 		log_error("cannot give up privileges: %s", strerror(-r));
 		return 1;
 	}
-	return supervisor_run(conf, &setup, listener);
+	return supervisor_run(conf, &setup, &listeners);
 }

@@ -82,16 +82,20 @@ void service_introduce(struct service *service, enum child_role role)
 		service_connect(guard, WIRE_PEER_GUARD, child, as);
 }
 
+static void service_send_listener(struct service *service, enum wire_peer_role role, int fd)
+{
+	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
+				       .role = role};
+
+	service_send_fd(service->current[CHILD_GUARD], &peer.header, fd);
+}
+
 static void service_equip_guard(struct service *service)
 {
-	struct wire_peer control = {
-		.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
-		.role = WIRE_PEER_CONTROL,
-	};
-
 	service_send_history(service);
 	service_introduce(service, CHILD_REPORTER);
-	service_send_fd(service->current[CHILD_GUARD], &control.header, service->listener);
+	service_send_listener(service, WIRE_PEER_CONTROL, service->listeners.control);
+	service_send_listener(service, WIRE_PEER_SCAN, service->listeners.scan);
 	service_introduce(service, CHILD_ENGINE);
 }
 

@@ -10,6 +10,7 @@
 #include "../common/conf.h"
 #include "../common/outbox.h"
 #include "child.h"
+#include "listener.h"
 
 #include <systemd/sd-event.h>
 
@@ -59,7 +60,7 @@ struct reload {
 struct service {
 	sd_event *event;
 	const struct child_setup *setup;
-	int listener;	       /* the control socket */
+	struct listeners listeners;
 	struct conf *conf;     /* in force */
 	int snapshot;	       /* of conf, for the children */
 	struct outbox *outbox; /* lines for the reporter */

@@ -348,11 +348,12 @@ static void supervisor_stop(struct service *service)
 	supervisor_await_end(service, CHILD_REPORTER);
 }
 
-int supervisor_run(struct conf *conf, const struct child_setup *setup, int listener)
+int supervisor_run(struct conf *conf, const struct child_setup *setup,
+		   const struct listeners *listeners)
 {
 	struct service service = {
 		.setup = setup,
-		.listener = listener,
+		.listeners = *listeners,
 		.conf = conf,
 		.reload = {.snapshot = -1, .loader_channel = -1},
 		.history =

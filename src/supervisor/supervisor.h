@@ -8,10 +8,12 @@
  */
 #include "../common/conf.h"
 #include "child.h"
+#include "listener.h"
 
 /*
  * supervisor_run() serves until SIGTERM or SIGINT. conf is resolved; it becomes the supervisor's.
- * listener is the control socket. Returns the exit status: 0 after a stop that was asked for, 1
+ * Returns the exit status: 0 after a stop that was asked for, 1
  * when the service could not be started.
  */
-int supervisor_run(struct conf *conf, const struct child_setup *setup, int listener);
+int supervisor_run(struct conf *conf, const struct child_setup *setup,
+		   const struct listeners *listeners);

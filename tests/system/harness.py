@@ -396,7 +396,7 @@ class Volume:
     own: what is written before it is protected is in the lower one, but for what is below "upper".
     """
 
-    def __init__(self, kind, path, image, keeper):
+    def __init__(self, kind, path, image, keeper, size=512 << 20):
         self.kind, self.path, self.image, self.keeper = kind, path, image, keeper
         self.base = self.lower = self.upper = None
         # The directories whose files differ in where they are: in a subvolume, in the upper layer.
@@ -412,7 +412,7 @@ class Volume:
         keeper.tell("mount", path)
         if kind in MKFS:
             with open(self.image, "wb") as file:
-                file.truncate(512 << 20)
+                file.truncate(size)
             run("mkfs." + kind, *MKFS[kind], self.image)
         self.mount()
         if kind == "btrfs":
@@ -495,12 +495,12 @@ class Place:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self.base)
         self.volumes, self.services, self.actors = [], [], []
 
-    def volume(self, kind="tmpfs", path=None):
+    def volume(self, kind="tmpfs", path=None, **options):
         """path: where to mount it instead of a directory of its own."""
         if missing := missing_for(kind):
             pytest.skip(missing)
         name = f"volume{len(self.volumes)}"
-        volume = Volume(kind, path or self.base / name, self.base / (name + ".img"), self.keeper)
+        volume = Volume(kind, path or self.base / name, self.base / (name + ".img"), self.keeper, **options)
         self.volumes.append(volume)
         return volume
 
@@ -589,8 +589,8 @@ class Service:
     """
     One holdfastd with directories of its own.
 
-    include, exclude, ... are the keys of [on-access] with - written as _; engine and alerts hold those of these
-    sections, extra is text that is put behind all of it. signatures is what the directory of signatures holds
+    include, exclude, ... are the keys of [on-access] with - written as _; engine, alerts and full_scan hold those of
+    these sections, extra is text that is put behind all of it. signatures is what the directory of signatures holds
     ({name: text}); None: there is no such directory. command is put before holdfastd, to run it elsewhere;
     programs is the directory it is in.
     """
@@ -602,6 +602,7 @@ class Service:
         signatures=None,
         engine=None,
         alerts=None,
+        full_scan=None,
         extra="",
         command=(),
         environment=None,
@@ -630,6 +631,7 @@ class Service:
             "on-access": {key.replace("_", "-"): value for key, value in on_access.items()},
             "engine": {"workers": 2, **(engine or {})},
             "alerts": {"syslog": False, "log-file": self.log, **(alerts or {})},
+            "full-scan": {"schedule": "off", **(full_scan or {})},
         }
         self.extra = extra
         self.write_config()

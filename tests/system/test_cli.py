@@ -197,10 +197,10 @@ def test_check_config_names_file_line_and_problem(place, volume):
 
 
 def test_check_config_warns_of_keys_without_effect(place, volume):
-    service = place.service(include=volume.path, extra="[full-scan]\nschedule = daily 02:00\n")
+    service = place.service(include=volume.path, extra="[signatures]\nmirror = https://a\n")
     done = holdfast(service, "check-config")
     assert done.returncode == 0
-    assert "warning: schedule: has no effect in this version" in done.stdout
+    assert "warning: mirror: has no effect in this version" in done.stdout
 
 
 @pytest.mark.parametrize("words", [[], ["frobnicate"], ["explain"], ["status", "x"], ["--frob", "status"]])

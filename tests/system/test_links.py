@@ -16,7 +16,8 @@ LINKS = {
     "holdfast-engine": {"libclamav", "libseccomp", "libcap-ng"},
     "holdfast-report": {"libsystemd", "libcurl", "libseccomp"},
     # libinih: explain and check-config read the configuration with the code that the service has.
-    "holdfast": {"libjansson", "libncurses", "libtinfo", "libinih"},
+    # libcap-ng: it starts an engine of its own (scan --standalone), without privileges.
+    "holdfast": {"libjansson", "libncurses", "libtinfo", "libinih", "libcap-ng"},
 }
 
 # What may come along with the libraries above. libcap is libsystemd's, not ours.

@@ -32,6 +32,16 @@ static void defaults_are_those_documented(void **state)
 	assert_int_equal(conf->max_scan_time_ms, 120000);
 	assert_false(conf->detect_pua);
 	assert_true(conf->heuristics);
+	assert_int_equal(conf->verdict_cache, 16 << 20);
+	assert_int_equal(conf->schedule.days, SCHEDULE_DAILY);
+	assert_int_equal(conf->schedule.minute, 120);
+	assert_int_equal(conf->scan_path.n_entries, 0);
+	assert_int_equal(conf->scan_exclude.n_entries, 0);
+	assert_true(conf->cross_filesystems);
+	assert_false(conf->scan_remote_filesystems);
+	assert_false(conf->finish_by.is_set);
+	assert_int_equal(conf->scan_cpu, 100);
+	assert_int_equal(conf->scan_random_delay_ms, 0);
 	assert_true(conf->syslog);
 	assert_int_equal(conf->facility, LOG_DAEMON);
 	assert_null(conf->log_file);
@@ -80,6 +90,18 @@ static void numbers_are_read_in_their_units(void **state)
 		 "max-scan-time",
 		 offsetof(struct conf, max_scan_time_ms),
 		 {{"100ms", 100}, {"60m", 3600000}}},
+		{"engine",
+		 "verdict-cache",
+		 offsetof(struct conf, verdict_cache),
+		 {{"64K", 64 << 10}, {"65537", 65537}, {"4G", UINT64_C(4) << 30}}},
+		{"full-scan",
+		 "cpu",
+		 offsetof(struct conf, scan_cpu),
+		 {{"1%", 1}, {"25%", 25}, {"25 %", 25}, {"25", 25}, {"100%", 100}}},
+		{"full-scan",
+		 "random-delay",
+		 offsetof(struct conf, scan_random_delay_ms),
+		 {{"0", 0}, {"0s", 0}, {"90m", 5400000}, {"24h", 86400000}, {"1d", 86400000}}},
 		{"alerts",
 		 "log-file-max-size",
 		 offsetof(struct conf, log_file_max_size),
@@ -149,9 +171,26 @@ static void switches_are_read(void **state)
 	conf_fixture_set(conf, "engine", "detect-pua", "yes");
 	conf_fixture_set(conf, "engine", "heuristics", "no");
 	conf_fixture_set(conf, "alerts", "syslog", "no");
+	conf_fixture_set(conf, "full-scan", "cross-filesystems", "no");
+	conf_fixture_set(conf, "full-scan", "remote-filesystems", "yes");
 	assert_true(conf->detect_pua);
 	assert_false(conf->heuristics);
+	assert_false(conf->cross_filesystems);
+	assert_true(conf->scan_remote_filesystems);
+	assert_false(conf->remote_filesystems); /* that of [on-access] */
 	assert_false(conf->syslog);
+}
+
+static void times_are_read(void **state)
+{
+	struct conf *conf = *state;
+
+	conf_fixture_set(conf, "full-scan", "schedule", "Sat-Mon 03:30");
+	conf_fixture_set(conf, "full-scan", "finish-by", "06:15");
+	assert_int_equal(conf->schedule.days, 0x43);
+	assert_int_equal(conf->schedule.minute, 210);
+	assert_true(conf->finish_by.is_set);
+	assert_int_equal(conf->finish_by.minute, 375);
 }
 
 static void paths_are_normalized(void **state)
@@ -163,11 +202,18 @@ static void paths_are_normalized(void **state)
 	conf_fixture_set(conf, "on-access", "include", "/srv//www/");
 	assert_string_equal(conf->state_dir, "/var/tmp");
 	assert_string_equal(conf->log_file, "/var/log/x y.log");
+	conf_fixture_set(conf, "full-scan", "path", "/srv//mail/");
+	conf_fixture_set(conf, "full-scan", "path", "//");
+	conf_fixture_set(conf, "full-scan", "exclude", "/bin/");
 	assert_string_equal(conf->include.entries[0].text, "/srv/www");
+	assert_string_equal(conf->scan_path.entries[0].text, "/srv/mail");
+	assert_string_equal(conf->scan_path.entries[1].text, "/");
+	assert_string_equal(conf->scan_exclude.entries[0].text, "/bin");
 }
 
 static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state)
 {
+#define ANYWHERE "; /**/NAME stands for that name anywhere"
 	static const struct {
 		const char *section, *key, *value, *problem;
 	} cases[] = {
@@ -230,12 +276,44 @@ static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state
 		 "run-dir: '/run/../etc': a path must not contain . or .. as a component"},
 		{"service", "run-dir", "/run/*", "run-dir: '/run/*': * is not allowed here"},
 		{"on-access", "include", "srv",
-		 "include: 'srv': a path must be absolute: begin with /"},
+		 "include: 'srv': a path must be absolute: begin with /" ANYWHERE},
 		{"on-access", "exclude", "/srv/./x",
 		 "exclude: '/srv/./x': a path must not contain . or .. as a component"},
 		{"on-access", "exclude-process", "/usr/**bin",
 		 "exclude-process: '/usr/**bin': ** must stand alone between two slashes"},
+		{"engine", "verdict-cache", "65535",
+		 "verdict-cache: 65535 is out of range: 64K to 4G"},
+		{"engine", "verdict-cache", "5G", "verdict-cache: 5G is out of range: 64K to 4G"},
+		{"full-scan", "schedule", "daily",
+		 "schedule: 'daily' is not a schedule such as off, daily 02:00 or Mon,Wed-Fri "
+		 "03:30"},
+		{"full-scan", "schedule", "Mon-Fry 02:00",
+		 "schedule: 'Mon-Fry' is not daily, nor a day or days such as Sun or Mon,Wed-Fri"},
+		{"full-scan", "schedule", "daily 25:00",
+		 "schedule: '25:00' is not a time of day from 00:00 to 23:59"},
+		{"full-scan", "finish-by", "6",
+		 "finish-by: '6' is not a time of day from 00:00 to 23:59"},
+		{"full-scan", "finish-by", "none",
+		 "finish-by: 'none' is not a time of day from 00:00 to 23:59"},
+		{"full-scan", "cpu", "0%", "cpu: 0% is out of range: 1% to 100%"},
+		{"full-scan", "cpu", "101%", "cpu: 101% is out of range: 1% to 100%"},
+		{"full-scan", "cpu", "auto", "cpu: 'auto' is not a percentage such as 25%"},
+		{"full-scan", "cpu", "2.5%", "cpu: '2.5%' is not a percentage such as 25%"},
+		{"full-scan", "random-delay", "25h", "random-delay: 25h is out of range: 0s to 1d"},
+		{"full-scan", "path", "srv", "path: 'srv': a path must be absolute: begin with /"},
+		{"full-scan", "path", "/srv/*", "path: '/srv/*': * is not allowed here"},
+		{"full-scan", "path", "/srv/..",
+		 "path: '/srv/..': a path must not contain . or .. as a component"},
+		{"full-scan", "exclude", "bin",
+		 "exclude: 'bin': a path must be absolute: begin with /" ANYWHERE},
+		{"full-scan", "exclude", "bin/",
+		 "exclude: 'bin/': a path must be absolute: begin with /" ANYWHERE},
+		{"full-scan", "exclude", "test.txt",
+		 "exclude: 'test.txt': a path must be absolute: begin with /" ANYWHERE},
+		{"full-scan", "cross-filesystems", "on",
+		 "cross-filesystems: 'on' is none of: yes no"},
 	};
+#undef ANYWHERE
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
 		char problem[768] = "";
@@ -252,13 +330,6 @@ static void planned_keys_are_known_and_say_that_they_do_nothing(void **state)
 {
 	static const char *const keys[][2] = {
 		{"on-access", "scan-ahead"},
-		{"full-scan", "schedule"},
-		{"full-scan", "path"},
-		{"full-scan", "exclude"},
-		{"full-scan", "cross-filesystems"},
-		{"full-scan", "finish-by"},
-		{"full-scan", "cpu"},
-		{"full-scan", "random-delay"},
 		{"signatures", "mirror"},
 		{"signatures", "database"},
 		{"signatures", "check-every"},
@@ -337,6 +408,12 @@ static void a_single_key_is_taken_once_and_its_line_is_known(void **state)
 	assert_int_equal(conf_set(conf, "engine", "workers", "4", 9, problem, sizeof(problem)),
 			 -EINVAL);
 	assert_string_equal(problem, "workers: given before, on line 7");
+	assert_int_equal(
+		conf_set(conf, "full-scan", "schedule", "off", 8, problem, sizeof(problem)), 0);
+	assert_int_equal(
+		conf_set(conf, "full-scan", "schedule", "off", 9, problem, sizeof(problem)),
+		-EINVAL);
+	assert_string_equal(problem, "schedule: given before, on line 8");
 	assert_int_equal(conf->workers, 3);
 	assert_int_equal(conf_line(conf, "engine", "no-such-key"), 0);
 }
@@ -366,6 +443,7 @@ int main(void)
 		CONF_TEST(numbers_are_read_in_their_units),
 		CONF_TEST(choices_are_read),
 		CONF_TEST(switches_are_read),
+		CONF_TEST(times_are_read),
 		CONF_TEST(paths_are_normalized),
 		CONF_TEST(bad_values_are_refused_with_a_reason_and_change_nothing),
 		CONF_TEST(planned_keys_are_known_and_say_that_they_do_nothing),

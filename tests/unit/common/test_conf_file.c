@@ -179,7 +179,8 @@ static void a_long_comment_is_a_comment(void **state)
 
 #define INDENTED "the line is indented: every key stands on a line of its own, at its beginning\n"
 #define COMMENT	 "a comment must stand on a line of its own (what follows ' ;' would be lost)\n"
-#define RELATIVE "a path must be absolute: begin with /\n"
+#define RELATIVE "a path must be absolute: begin with /"
+#define ANYWHERE "; /**/NAME stands for that name anywhere\n"
 #define NOTHING	 "error 0: no include in section [on-access]: nothing would be protected\n"
 
 static void what_is_wrong_is_refused_by_line(void **state)
@@ -206,10 +207,11 @@ static void what_is_wrong_is_refused_by_line(void **state)
 		/* values, one of each type; test_conf.c has them all */
 		{VALID "include =\n", "error 4: include: no value\n"},
 		{VALID "exclude-user = \t \n", "error 4: exclude-user: no value\n"},
-		{VALID "include = srv\n", "error 4: include: 'srv': " RELATIVE},
-		{VALID "exclude = ./x\n", "error 4: exclude: './x': " RELATIVE},
-		{VALID "exclude-process = *\n", "error 4: exclude-process: '*': " RELATIVE},
-		{VALID "[service]\nrun-dir = run\n", "error 5: run-dir: 'run': " RELATIVE},
+		{VALID "include = srv\n", "error 4: include: 'srv': " RELATIVE ANYWHERE},
+		{VALID "exclude = ./x\n", "error 4: exclude: './x': " RELATIVE ANYWHERE},
+		{VALID "exclude-process = *\n",
+		 "error 4: exclude-process: '*': " RELATIVE ANYWHERE},
+		{VALID "[service]\nrun-dir = run\n", "error 5: run-dir: 'run': " RELATIVE "\n"},
 		{VALID "[alerts]\nsyslog = on\n", "error 5: syslog: 'on' is none of: yes no\n"},
 		{VALID "hold-timeout = 15x\n",
 		 "error 4: hold-timeout: '15x' is not a duration such as 500ms, 15s, 2m or 1h\n"},
@@ -217,6 +219,15 @@ static void what_is_wrong_is_refused_by_line(void **state)
 		 "error 5: max-file-size: '1T' is not a size such as 4096, 512K, 100M or 2G\n"},
 		{VALID "[engine]\nworkers = 999\n",
 		 "error 5: workers: 999 is out of range: 1 to 128\n"},
+		{VALID "[full-scan]\nschedule = daily 2:00\n",
+		 "error 5: schedule: '2:00' is not a time of day from 00:00 to 23:59\n"},
+		{VALID "[full-scan]\nfinish-by = none\n",
+		 "error 5: finish-by: 'none' is not a time of day from 00:00 to 23:59\n"},
+		{VALID "[full-scan]\ncpu = half\n",
+		 "error 5: cpu: 'half' is not a percentage such as 25%\n"},
+		{VALID "[full-scan]\npath = srv\nexclude = bin\n",
+		 "error 5: path: 'srv': " RELATIVE "\n"
+		 "error 6: exclude: 'bin': " RELATIVE ANYWHERE},
 		/* what inih would misunderstand */
 		{VALID " mode = off\n", "error 4: " INDENTED},
 		{VALID "\t/usr\n", "error 4: " INDENTED},
@@ -236,7 +247,7 @@ static void what_is_wrong_is_refused_by_line(void **state)
 		{"[on-access]\nmode = block\n", NOTHING},
 		{"[on-access]\nexclude = /srv\n", NOTHING},
 		/* ... is not said when the include is what is wrong */
-		{"[on-access]\ninclude = srv\n", "error 2: include: 'srv': " RELATIVE},
+		{"[on-access]\ninclude = srv\n", "error 2: include: 'srv': " RELATIVE ANYWHERE},
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {

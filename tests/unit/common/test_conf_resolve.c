@@ -42,7 +42,8 @@ static int group_setup(void **state)
 			       mkdir("odd\n[x] ;y", 0755) < 0 ||
 			       symlink("odd\n[x] ;y", "odd") < 0 || mkdir("star*", 0755) < 0 ||
 			       symlink("star*", "star") < 0 || mkdir("two**", 0755) < 0 ||
-			       symlink("two**", "two") < 0
+			       symlink("two**", "two") < 0 || symlink("real", "foreign") < 0 ||
+			       (geteuid() == 0 && lchown("foreign", 65534, 65534) < 0)
 		       ? -1
 		       : 0;
 }
@@ -286,6 +287,123 @@ static void a_missing_include_path_is_pointed_out(void **state)
 		    "when it does\n");
 }
 
+/* --- full scans --- */
+
+static void without_a_path_everything_is_looked_at(void **state)
+{
+	struct conf *conf = *state, *copy;
+	int fd;
+
+	assert_resolved(conf);
+	assert_int_equal(conf->scan_path.n_entries, 1);
+	assert_string_equal(conf->scan_path.entries[0].text, "/");
+
+	fd = conf_snapshot(conf);
+	assert_true(fd >= 0);
+	copy = conf_from_snapshot(fd);
+	close(fd);
+	assert_non_null(copy);
+	assert_int_equal(copy->scan_path.n_entries, 1);
+	assert_string_equal(copy->scan_path.entries[0].text, "/");
+	conf_free(copy);
+}
+
+static void symbolic_links_in_what_full_scans_look_at_are_resolved(void **state)
+{
+	struct conf *conf = *state;
+	char expected[PATH_MAX + 64];
+
+	set(conf, "full-scan", "path", 81, "%s/link2/below", scratch);
+	set(conf, "full-scan", "exclude", 82, "%s/link/x*", scratch);
+	assert_resolved(conf);
+	assert_int_equal(conf->scan_path.n_entries, 1);
+	(void)snprintf(expected, sizeof(expected), "%s/real/below", scratch);
+	assert_string_equal(conf->scan_path.entries[0].text, expected);
+	(void)snprintf(expected, sizeof(expected), "%s/real/x*", scratch);
+	assert_string_equal(conf->scan_exclude.entries[0].text, expected);
+}
+
+static void a_missing_path_for_full_scans_is_pointed_out(void **state)
+{
+	scratch_write("file", "", 0);
+	set(*state, "full-scan", "path", 81, "%s/real", scratch);
+	set(*state, "full-scan", "path", 82, "%s/link/missing", scratch);
+	set(*state, "full-scan", "path", 83, "%s/file", scratch);
+	set(*state, "full-scan", "path", 84, "%s/file/x", scratch);
+	assert_said(*state, 0,
+		    "warning 82: path: @/real/missing: No such file or directory; full scans look "
+		    "at it once it is there\n"
+		    "warning 84: path: @/file/x: Not a directory; full scans look at it once it is "
+		    "there\n");
+}
+
+/* Its owner could exclude whatever he likes. */
+static void an_exclusion_through_somebodys_link_is_refused(void **state)
+{
+	static const char *const cases[][2] = {{"full-scan", "exclude"},
+					       {"on-access", "exclude"},
+					       {"on-access", "exclude-process"}};
+
+	if (geteuid() != 0) {
+		print_message("skipped: not root, who can give links away\n");
+		skip();
+	}
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		void *fresh;
+
+		assert_int_equal(setup(&fresh), 0);
+		set(fresh, cases[i][0], cases[i][1], 85, "%s/foreign/x*", scratch);
+		assert_refused(fresh, "error 85: @/foreign/x*: @/foreign is a symbolic link that "
+				      "does not belong to root: its owner could lead this "
+				      "exclusion anywhere; name the path it stands for\n");
+		conf_free(fresh);
+	}
+}
+
+/* Nothing, or a whole day? */
+static void a_scan_must_not_finish_when_it_begins(void **state)
+{
+	set(*state, "full-scan", "finish-by", 92, "03:30");
+	set(*state, "full-scan", "schedule", 91, "Sun 03:30");
+	set(*state, "full-scan", "random-delay", 93, "1h");
+	assert_refused(*state, "error 92: finish-by: this is when scans begin; without finish-by "
+			       "they take as long as they need\n");
+}
+
+static void a_delay_must_leave_time_before_a_scan_finishes(void **state)
+{
+	static const struct {
+		const char *schedule, *finish_by, *delay;
+		const char *minutes; /* that are too few; NULL: it is valid */
+	} cases[] = {
+		{"daily 02:00", "06:00", "239m", NULL}, {"daily 02:00", "06:00", "240m", "240"},
+		{"daily 02:00", "06:00", "1d", "240"},	{"daily 22:00", "05:00", "6h", NULL},
+		{"daily 22:00", "05:00", "7h", "420"},	{"daily 02:00", "01:59", "1439m", "1439"},
+		{"daily 02:00", NULL, "1d", NULL},	{"off", "00:00", "1d", NULL},
+		{"off", "06:00", "1d", NULL},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		char expected[256];
+		void *fresh;
+
+		assert_int_equal(setup(&fresh), 0);
+		set(fresh, "full-scan", "schedule", 91, "%s", cases[i].schedule);
+		if (cases[i].finish_by)
+			set(fresh, "full-scan", "finish-by", 92, "%s", cases[i].finish_by);
+		set(fresh, "full-scan", "random-delay", 93, "%s", cases[i].delay);
+		(void)snprintf(expected, sizeof(expected),
+			       "error 93: random-delay: must be shorter than the %s minutes from "
+			       "schedule to finish-by, or no scan may begin\n",
+			       cases[i].minutes);
+		if (cases[i].minutes)
+			assert_refused(fresh, expected);
+		else
+			assert_resolved(fresh);
+		conf_free(fresh);
+	}
+}
+
 /* What a mark makes no sense on; only those that are surely mounted can be tried. */
 static void the_kernels_filesystems_are_refused(void **state)
 {
@@ -443,6 +561,12 @@ int main(void)
 		TEST(the_root_resolves_to_itself),
 		TEST(an_include_path_is_resolved),
 		TEST(a_missing_include_path_is_pointed_out),
+		TEST(without_a_path_everything_is_looked_at),
+		TEST(symbolic_links_in_what_full_scans_look_at_are_resolved),
+		TEST(a_missing_path_for_full_scans_is_pointed_out),
+		TEST(an_exclusion_through_somebodys_link_is_refused),
+		TEST(a_scan_must_not_finish_when_it_begins),
+		TEST(a_delay_must_leave_time_before_a_scan_finishes),
 		TEST(the_kernels_filesystems_are_refused),
 		TEST(a_link_into_a_refused_filesystem_is_refused),
 		TEST(excluded_paths_may_be_anywhere),

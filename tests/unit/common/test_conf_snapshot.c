@@ -65,6 +65,17 @@ static void assert_confs_equal(const struct conf *a, const struct conf *b)
 	assert_int_equal(a->max_scan_time_ms, b->max_scan_time_ms);
 	assert_int_equal(a->detect_pua, b->detect_pua);
 	assert_int_equal(a->heuristics, b->heuristics);
+	assert_int_equal(a->verdict_cache, b->verdict_cache);
+	assert_int_equal(a->schedule.days, b->schedule.days);
+	assert_int_equal(a->schedule.minute, b->schedule.minute);
+	assert_lists_equal(&a->scan_path, &b->scan_path);
+	assert_lists_equal(&a->scan_exclude, &b->scan_exclude);
+	assert_int_equal(a->cross_filesystems, b->cross_filesystems);
+	assert_int_equal(a->scan_remote_filesystems, b->scan_remote_filesystems);
+	assert_int_equal(a->finish_by.is_set, b->finish_by.is_set);
+	assert_int_equal(a->finish_by.minute, b->finish_by.minute);
+	assert_int_equal(a->scan_cpu, b->scan_cpu);
+	assert_int_equal(a->scan_random_delay_ms, b->scan_random_delay_ms);
 	assert_int_equal(a->syslog, b->syslog);
 	assert_int_equal(a->facility, b->facility);
 	assert_strings_equal(a->log_file, b->log_file);
@@ -107,6 +118,17 @@ static void every_value_survives_a_snapshot(void **state)
 		{"engine", "max-scan-time", "3599999ms"},
 		{"engine", "detect-pua", "yes"},
 		{"engine", "heuristics", "no"},
+		{"engine", "verdict-cache", "65537"},
+		{"full-scan", "schedule", "Mon,Wed-Fri 03:31"},
+		{"full-scan", "path", "/srv"},
+		{"full-scan", "path", "/var/[x] y"},
+		{"full-scan", "exclude", "/srv/**/x*"},
+		{"full-scan", "exclude", "/srv/resolved"},
+		{"full-scan", "cross-filesystems", "no"},
+		{"full-scan", "remote-filesystems", "yes"},
+		{"full-scan", "finish-by", "06:07"},
+		{"full-scan", "cpu", "33%"},
+		{"full-scan", "random-delay", "1234567ms"},
 		{"alerts", "syslog", "no"},
 		{"alerts", "facility", "local7"},
 		{"alerts", "log-file", "/var/log/x"},
@@ -126,6 +148,24 @@ static void every_value_survives_a_snapshot(void **state)
 	copy = round_trip(conf);
 	assert_confs_equal(conf, copy);
 	conf_free(copy);
+}
+
+static void schedules_survive_a_snapshot(void **state)
+{
+	static const char *const schedules[] = {"off", "daily 00:00", "Sun 23:59", "Sat-Mon 01:00",
+						"Mon-Sat 10:09"};
+
+	for (size_t i = 0; i < N_ELEMENTS(schedules); i++) {
+		struct conf *conf = conf_new(), *copy;
+
+		assert_non_null(conf);
+		conf_fixture_set(conf, "full-scan", "schedule", schedules[i]);
+		conf_fixture_set(conf, "full-scan", "finish-by", "00:00");
+		copy = round_trip(conf);
+		assert_confs_equal(conf, copy);
+		conf_free(copy);
+		conf_free(conf);
+	}
 }
 
 /* Symbolic links can resolve to any path the kernel allows. */
@@ -261,6 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CONF_TEST(defaults_survive_a_snapshot),
 		CONF_TEST(every_value_survives_a_snapshot),
+		CONF_TEST(schedules_survive_a_snapshot),
 		CONF_TEST(strange_paths_survive_a_snapshot),
 		CONF_TEST(a_full_list_survives_a_snapshot),
 		CONF_TEST(a_snapshot_is_sealed),

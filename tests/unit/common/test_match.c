@@ -15,6 +15,8 @@ static void rules_are_normalized(void **state)
 		{"//", "/"},
 		{"/srv", "/srv"},
 		{"/srv/", "/srv"},
+		{"/bin", "/bin"},
+		{"/bin/", "/bin"},
 		{"//srv///www//", "/srv/www"},
 		{"/srv/*", "/srv/*"},
 		{"/**", "/**"},
@@ -39,17 +41,19 @@ static void rules_are_normalized(void **state)
 
 static void bad_rules_are_refused_with_a_reason(void **state)
 {
-	static const char relative[] = "a path must be absolute: begin with /",
+	static const char relative[] = "a path must be absolute: begin with /; /**/NAME stands "
+				       "for that name anywhere",
 			  dots[] = "a path must not contain . or .. as a component",
 			  stars[] = "** must stand alone between two slashes";
 	static const struct {
 		const char *rule, *problem;
 	} cases[] = {
-		{"", relative},	     {"srv", relative},	  {"*", relative},
-		{"./srv", relative}, {" /srv", relative}, {"/srv/.", dots},
-		{"/./srv", dots},    {"/..", dots},	  {"/srv/../etc", dots},
-		{"/***", stars},     {"/srv/a**", stars}, {"/**a", stars},
-		{"/a**b/c", stars},  {"/srv/**x", stars},
+		{"", relative},	     {"srv", relative},	     {"*", relative},
+		{"bin/", relative},  {"test.txt", relative}, {"./srv", relative},
+		{" /srv", relative}, {"/srv/.", dots},	     {"/./srv", dots},
+		{"/..", dots},	     {"/srv/../etc", dots},  {"/***", stars},
+		{"/srv/a**", stars}, {"/**a", stars},	     {"/a**b/c", stars},
+		{"/srv/**x", stars},
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
@@ -81,6 +85,19 @@ static void rules_match_by_whole_components(void **state)
 		{"/srv/www", "/srv/www-data", false},
 		{"/srv/www", "/srv/www/index", true},
 		{"/Bin", "/bin", false},
+		{"/usr/bin", "/bin/ls", false},
+		{"/bin/ls", "/bin/lsof", false},
+		{"/bin/ls", "/bin/ls.old", false},
+		{"/test.txt", "/srv/test.txt", false},
+		/* a name anywhere is a whole name as well */
+		{"/**/bin", "/bin", true},
+		{"/**/bin", "/usr/bin/ls", true},
+		{"/**/bin", "/usr/sbin/fsck", false},
+		{"/**/bin", "/bin2", false},
+		{"/**/test.txt", "/test.txt", true},
+		{"/**/test.txt", "/srv/a/test.txt", true},
+		{"/**/test.txt", "/srv/mytest.txt", false},
+		{"/**/test.txt", "/srv/test.txt.gz", false},
 		/* * stays within its component */
 		{"/srv/*", "/srv", false},
 		{"/srv/*", "/srv/a", true},

@@ -125,6 +125,59 @@ static void directories_are_decided_for_whatever_is_in_them(void **state)
 	conf_free(conf);
 }
 
+/* What people write who mean a directory, or a name, and what it means. */
+static void a_full_scan_is_decided_by_its_own_rules(void **state)
+{
+	static const struct {
+		const char *path;
+		enum policy_scope scope;
+		const char *rule; /* that decides */
+	} cases[] = {
+		{"/srv", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/a", POLICY_IN_SCOPE, "/srv"},
+		{"/srv2", POLICY_NOT_INCLUDED, NULL},
+		{"/", POLICY_NOT_INCLUDED, NULL},
+		{"/var/mail/u", POLICY_IN_SCOPE, "/var/mail/u"},
+		{"/var/mail/v", POLICY_NOT_INCLUDED, NULL},
+		/* excluded only */
+		{"/bin/ls", POLICY_NOT_INCLUDED, NULL},
+		{"/srv/bin", POLICY_EXCLUDED, "/srv/bin"},
+		{"/srv/bin/ls", POLICY_EXCLUDED, "/srv/bin"},
+		{"/srv/bin2", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/usr/bin/ls", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/test.txt", POLICY_EXCLUDED, "/**/test.txt"},
+		{"/srv/a/b/test.txt", POLICY_EXCLUDED, "/**/test.txt"},
+		{"/srv/mytest.txt", POLICY_IN_SCOPE, "/srv"},
+		{"/srv/test.txt.gz", POLICY_IN_SCOPE, "/srv"},
+		/* the rules of [on-access] have no say */
+		{"/home/u", POLICY_NOT_INCLUDED, NULL},
+		{"/srv/cache", POLICY_IN_SCOPE, "/srv"},
+	};
+	struct conf *conf = conf_new();
+
+	assert_non_null(conf);
+	conf_fixture_set(conf, "on-access", "include", "/home");
+	conf_fixture_set(conf, "on-access", "exclude", "/srv/cache");
+	conf_fixture_set(conf, "full-scan", "path", "/srv");
+	conf_fixture_set(conf, "full-scan", "path", "/var/mail/u");
+	conf_fixture_set(conf, "full-scan", "exclude", "/srv/bin/");
+	conf_fixture_set(conf, "full-scan", "exclude", "/bin");
+	conf_fixture_set(conf, "full-scan", "exclude", "/**/test.txt");
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		struct policy_decision decision = policy_full_scan(conf, cases[i].path);
+
+		if (decision.scope != cases[i].scope)
+			fail_msg("%s: %d, not %d", cases[i].path, decision.scope, cases[i].scope);
+		if (cases[i].rule)
+			assert_string_equal(decision.rule->text, cases[i].rule);
+		else
+			assert_null(decision.rule);
+	}
+	assert_int_equal(policy_path(conf, "/srv/a").scope, POLICY_NOT_INCLUDED);
+	assert_int_equal(policy_path(conf, "/home/test.txt").scope, POLICY_IN_SCOPE);
+	conf_free(conf);
+}
+
 static void without_rules_nothing_is_in_scope(void **state)
 {
 	struct conf *conf = conf_new();
@@ -132,6 +185,7 @@ static void without_rules_nothing_is_in_scope(void **state)
 	assert_non_null(conf);
 	assert_int_equal(policy_path(conf, "/srv").scope, POLICY_NOT_INCLUDED);
 	assert_int_equal(policy_directory(conf, "/").scope, POLICY_NOT_INCLUDED);
+	assert_int_equal(policy_full_scan(conf, "/srv").scope, POLICY_NOT_INCLUDED);
 	assert_null(policy_user(conf, 0));
 	assert_null(policy_process(conf, "/usr/bin/backup"));
 	conf_free(conf);
@@ -161,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths_are_decided_by_include_and_exclude),
 		cmocka_unit_test(directories_are_decided_for_whatever_is_in_them),
+		cmocka_unit_test(a_full_scan_is_decided_by_its_own_rules),
 		cmocka_unit_test(without_rules_nothing_is_in_scope),
 		cmocka_unit_test(users_are_excluded_by_uid),
 		cmocka_unit_test(processes_are_excluded_by_the_path_of_their_executable),

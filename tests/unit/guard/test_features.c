@@ -6,8 +6,9 @@
 
 static void each_feature_has_a_name_of_its_own(void **state)
 {
-	static const char *const names[] = {"filesystem-marks", "evictable-marks", "ignore-marks",
-					    "rename-watch", "overlay-events"};
+	static const char *const names[] = {"filesystem-marks", "evictable-marks",
+					    "ignore-marks",	"rename-watch",
+					    "overlay-events",	"unique-mount-ids"};
 
 	assert_int_equal(N_ELEMENTS(names), FEATURE_COUNT);
 	for (enum feature feature = 0; feature < FEATURE_COUNT; feature++)
@@ -41,7 +42,9 @@ static void a_name_that_there_is_not_is_logged(void **state)
 		{NULL, 0},
 		{"", 0},
 		{"ignore-marks", 0},
-		{"filesystem-marks,evictable-marks,ignore-marks,rename-watch,overlay-events", 0},
+		{"filesystem-marks,evictable-marks,ignore-marks,rename-watch,overlay-events,"
+		 "unique-mount-ids",
+		 0},
 		{"ignore-marks,", 0},
 		{"ignore-marks,,rename-watch", 0},
 		/* whole names, as they are written */
@@ -263,6 +266,38 @@ static void overlay_events_are_probed_by_themselves(void **state)
 	assert_int_equal(access("/proc/self/status", R_OK), 0);
 }
 
+/* --- mounts --- */
+
+static uint64_t unique_id(const char *path)
+{
+	struct statx status;
+
+	assert_int_equal(statx(AT_FDCWD, path, 0, STATX_MNT_ID_UNIQUE, &status), 0);
+	return status.stx_mask & STATX_MNT_ID_UNIQUE ? status.stx_mnt_id : 0;
+}
+
+/* Whether a mount that takes the place of another has an id of its own. */
+static void unique_mount_ids_are_never_used_again(void **state)
+{
+	struct features features;
+	uint64_t ids[3];
+
+	features_probe(&features, -1, NULL);
+	if (mkdir("mount", 0755) < 0 || !mount_fixture_unshare()) {
+		print_message("skipped: nothing can be mounted\n");
+		skip();
+	}
+	for (size_t i = 0; i < N_ELEMENTS(ids); i++) {
+		assert_int_equal(mount("tmpfs", "mount", "tmpfs", 0, "size=64k"), 0);
+		ids[i] = unique_id("mount");
+		assert_int_equal(umount("mount"), 0);
+	}
+	assert_int_equal(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+			 features.has[FEATURE_UNIQUE_MOUNT_IDS]);
+	features_probe(&features, -1, "unique-mount-ids");
+	assert_false(features.has[FEATURE_UNIQUE_MOUNT_IDS]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +311,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_mark_can_do_is_what_the_kernel_takes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(the_group_is_left_as_it_was, setup, teardown),
+		cmocka_unit_test(unique_mount_ids_are_never_used_again),
 		cmocka_unit_test_setup_teardown(overlay_events_are_probed_by_themselves, setup,
 						teardown),
 	};

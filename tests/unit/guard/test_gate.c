@@ -1,284 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The gate with a kernel, an engine and a clock of the test's own: the group's descriptor is a
- * socket on which the test writes events and reads answers.
- */
-#include "../../../src/common/chan.h"
-#include "../../../src/common/log.h"
-#include "../../../src/guard/gate.h"
-#include "../../../src/guard/opener.h"
-#include "../support/conf_fixture.h"
-#include "../support/scratch.h"
+/* What becomes of opens and of scans that somebody asks for: see gate_fixture.h. */
+#include "gate_fixture.h"
 
-#include <errno.h>
-#include <sys/fanotify.h>
-#include <sys/socket.h>
-#include <time.h>
-
-#define SECOND UINT64_C(1000000)
-
-/* Somebody's process that is always there, and not ours. */
-#define OPENER_PID 1
-
-/* --- what the linker puts in the place of the real ones --- */
-
-static struct {
-	int kernel;	 /* the test's end of the group */
-	uint64_t now_us; /* since the machine was started */
-} fake;
-
-int __wrap_group_init(struct group *group);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
-
-int __wrap_group_init(struct group *group)
-{
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return -errno;
-	*group = (struct group){.fd = ends[0]};
-	fake.kernel = ends[1];
-	return 0;
-}
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
-{
-	time->tv_sec = (time_t)(fake.now_us / SECOND);
-	time->tv_nsec = (long)(fake.now_us % SECOND) * 1000;
-	return 0;
-}
-
-/* --- the fixture --- */
-
-struct fixture {
-	struct conf *conf;
-	sd_event *event;
-	struct outbox *outbox;
-	int reporter; /* where findings arrive */
-	struct gate gate;
-	bool initialized;   /* the gate */
-	int engine, worker; /* our ends; -1: none */
-};
-
-/* What none of the tests can do without. */
-static bool can_run(void)
-{
-	const rlim_t needed = 8192;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
-		limit.rlim_cur = needed;
-		if (limit.rlim_max < needed)
-			limit.rlim_max = needed;
-		if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-			print_message("skipped: 8192 descriptors are not allowed\n");
-			return false;
-		}
-	}
-	if (file_init() < 0 || opener_init() < 0) {
-		print_message("skipped: /proc is not mounted\n");
-		return false;
-	}
-	return true;
-}
-
-static int group_setup(void **state)
-{
-	if (scratch_setup(state) < 0)
-		return -1;
-	scratch_write("file", "content", 7);
-	scratch_write("other", "content", 7);
-	scratch_write("empty", "", 0);
-	return mkdir("out", 0755);
-}
-
-static void ignore(void *context)
-{
-}
+#include <sys/mman.h>
 
 static int setup(void **state)
 {
-	static const struct gate_callbacks owner = {.progress = ignore, .switched = ignore};
 	static struct fixture fixture;
-	const char *what;
-	FILE *mounts;
-	int ends[2];
 
-	fixture = (struct fixture){.conf = conf_new(), .engine = -1, .worker = -1};
 	*state = &fixture;
-	fake.now_us = 1000000 * SECOND;
-	fixture.outbox = outbox_new(16);
-	if (!fixture.conf || !fixture.outbox || chan_pair(ends) < 0 ||
-	    sd_event_new(&fixture.event) < 0)
-		return -1;
-	outbox_connect(fixture.outbox, ends[0]);
-	fixture.reporter = ends[1];
-	fixture.conf->uid = 4294967294u; /* nobody's */
-	conf_fixture_set(fixture.conf, "on-access", "include", scratch);
-	if (gate_init(&fixture.gate, fixture.event, fixture.outbox, &owner, &fixture, &what) < 0)
-		return -1;
-	fixture.initialized = true;
-	mounts = fopen("/proc/self/mountinfo", "re");
-	if (!mounts || mounts_read(&fixture.gate.watch.mounts, mounts) < 0)
-		return -1;
-	(void)fclose(mounts);
-	gate_set_conf(&fixture.gate, fixture.conf);
-	return 0;
-}
-
-static void lose(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	return fixture_init(&fixture);
 }
 
 static int teardown(void **state)
 {
-	struct fixture *fixture = *state;
-
-	if (fixture->initialized)
-		gate_deinit(&fixture->gate);
-	lose(&fixture->engine);
-	lose(&fixture->worker);
-	close(fake.kernel);
-	close(fixture->reporter);
-	outbox_free(fixture->outbox);
-	sd_event_unref(fixture->event);
-	conf_free(fixture->conf);
+	fixture_deinit(*state);
 	return 0;
-}
-
-/* Lets the gate do what there is to do. The timer may come round again and again: the clock it
- * goes by is not the test's. */
-static void run(struct fixture *fixture)
-{
-	for (unsigned i = 0; i < 50; i++)
-		assert_true(sd_event_run(fixture->event, 0) >= 0);
-}
-
-/* The timer goes by the real clock, so it is made due by hand. */
-static void pass_time(struct fixture *fixture, uint64_t us)
-{
-	fake.now_us += us;
-	assert_true(sd_event_source_set_time(fixture->gate.sweeper, 0) >= 0);
-	run(fixture);
-}
-
-/* Somebody opens a file. Returns the descriptor that the kernel would know the open by. */
-static int open_by(struct fixture *fixture, const char *name, int32_t pid)
-{
-	const struct fanotify_event_metadata metadata = {
-		.event_len = FAN_EVENT_METADATA_LEN,
-		.vers = FANOTIFY_METADATA_VERSION,
-		.metadata_len = FAN_EVENT_METADATA_LEN,
-		.mask = FAN_OPEN_PERM,
-		.fd = open(name, O_RDONLY | O_CLOEXEC),
-		.pid = pid,
-	};
-
-	assert_true(metadata.fd >= 0);
-	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
-	run(fixture);
-	return metadata.fd;
-}
-
-static int open_file(struct fixture *fixture, const char *name)
-{
-	return open_by(fixture, name, OPENER_PID);
-}
-
-static void assert_held(int fd)
-{
-	struct fanotify_response response;
-
-	assert_int_equal(recv(fake.kernel, &response, sizeof(response), MSG_DONTWAIT), -1);
-	assert_int_equal(errno, EAGAIN);
-	assert_true(unit_fd_is_open(fd));
-}
-
-/* This open is answered now, and no other. */
-static void assert_answered(int fd, bool allow)
-{
-	struct fanotify_response response = {0};
-
-	assert_int_equal(recv(fake.kernel, &response, sizeof(response), MSG_DONTWAIT),
-			 sizeof(response));
-	assert_int_equal(response.fd, fd);
-	assert_int_equal(response.response, allow ? FAN_ALLOW : FAN_DENY);
-	assert_false(unit_fd_is_open(fd));
-}
-
-static void assert_no_more_answers(void)
-{
-	assert_held(0);
-}
-
-static void set(struct fixture *fixture, const char *key, const char *value)
-{
-	conf_fixture_set(fixture->conf, "on-access", key, value);
-}
-
-/* --- an engine --- */
-
-static void start_worker(struct fixture *fixture)
-{
-	const struct wire_worker message = {.header = WIRE_INIT(WIRE_WORKER, struct wire_worker),
-					    .pid = 4242};
-	int ends[2];
-
-	assert_int_equal(chan_pair(ends), 0);
-	assert_int_equal(chan_send(fixture->engine, &message.header, ends[0]), 0);
-	close(ends[0]);
-	lose(&fixture->worker);
-	fixture->worker = ends[1];
-	run(fixture);
-}
-
-static void start_engine(struct fixture *fixture)
-{
-	const struct wire_engine_info info = {
-		.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
-		.scan_deadline_ms = 60000,
-	};
-	int ends[2];
-
-	assert_int_equal(chan_pair(ends), 0);
-	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0]), 0);
-	fixture->engine = ends[1];
-	assert_int_equal(chan_send(fixture->engine, &info.header, -1), 0);
-	start_worker(fixture);
-}
-
-static int take_scan(void *context, struct chan_message *message)
-{
-	*(uint64_t *)context = ((const struct wire_scan *)(const void *)message)->id;
-	close(message->fd);
-	return 0;
-}
-
-/* What the worker was given to do. 0: nothing. */
-static uint64_t next_scan(struct fixture *fixture)
-{
-	static const struct chan_rule rules[] = {
-		{WIRE_SCAN, sizeof(struct wire_scan), true, take_scan}, {0}};
-	uint64_t id = 0;
-
-	if (chan_readable(fixture->worker))
-		assert_int_equal(chan_serve(fixture->worker, rules, &id), 0);
-	return id;
-}
-
-static void send_verdict(struct fixture *fixture, enum verdict verdict, const char *reason)
-{
-	struct wire_verdict message = {.header = WIRE_INIT(WIRE_VERDICT, struct wire_verdict),
-				       .id = next_scan(fixture),
-				       .verdict = verdict};
-
-	assert_int_not_equal(message.id, 0);
-	(void)snprintf(message.reason, sizeof(message.reason), "%s", reason);
-	assert_int_equal(chan_send(fixture->worker, &message.header, -1), 0);
-	run(fixture);
 }
 
 /* --- what needs no verdict --- */
@@ -326,7 +63,7 @@ static void only_in_mode_block_is_anybody_held(void **state)
 
 	for (size_t i = 0; i < N_ELEMENTS(modes); i++) {
 		set(fixture, "mode", modes[i]);
-		gate_set_conf(&fixture->gate, fixture->conf);
+		assert_int_equal(gate_set_conf(&fixture->gate, fixture->conf), 0);
 		assert_answered(open_file(fixture, "file"), true);
 		assert_no_more_answers();
 	}
@@ -354,6 +91,8 @@ static void who_opens_waits_for_the_verdict(void **state)
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
 		int first, second;
 
+		/* not what was verified before */
+		scratch_write("file", "0123456789", i + 1);
 		fixture->conf->on_failure = fixture->conf->on_incomplete = CONF_ALLOW;
 		set(fixture, cases[i].key, "deny");
 		first = open_file(fixture, "file");
@@ -458,7 +197,7 @@ static void a_file_that_is_being_written_is_let_through_after_some_scans(void **
 	assert_int_equal(pwrite(writer, "0", 1, 1000), 1);
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_answered(fd, true);
-	assert_int_equal(fixture->gate.counters.marks, 0);
+	assert_int_equal(fake.marks, 0);
 	close(writer);
 }
 
@@ -483,13 +222,11 @@ static void a_lost_worker_is_tried_once_more(void **state)
 	set(fixture, "on-failure", "deny");
 	start_engine(fixture);
 	fd = open_file(fixture, "file");
-	lose(&fixture->worker);
-	run(fixture);
+	lose_worker(fixture, 0);
 	assert_held(fd);
 	start_worker(fixture);
 	assert_int_not_equal(next_scan(fixture), 0);
-	lose(&fixture->worker);
-	run(fixture);
+	lose_worker(fixture, 0);
 	assert_answered(fd, false);
 	assert_no_more_answers();
 }
@@ -508,8 +245,7 @@ static void without_an_engine_the_configured_answer_is_given(void **state)
 	assert_held(open_file(fixture, "file"));
 	/* when that one goes, too, another may come */
 	lose(&fixture->engine);
-	lose(&fixture->worker);
-	run(fixture);
+	lose_worker(fixture, 0);
 	assert_held(open_file(fixture, "other"));
 }
 
@@ -570,8 +306,700 @@ static void at_the_end_everyone_is_let_go(void **state)
 	assert_int_equal(recv(fake.kernel, &first, sizeof(first), MSG_DONTWAIT), 0);
 }
 
-static void silent(void *context, int priority, const char *text)
+/* --- scans that somebody asks for --- */
+
+struct probe {
+	struct asker asker;
+	unsigned n_told;
+	struct wire_verdict verdict;
+};
+
+static void probe_told(struct asker *asker, const struct wire_verdict *verdict)
 {
+	struct probe *probe = (struct probe *)(void *)asker;
+
+	probe->n_told++;
+	probe->verdict = *verdict;
+}
+
+static void ask_fd(struct fixture *fixture, struct probe *probe, int fd,
+		   const struct gate_order *order)
+{
+	struct gate_order own = *order;
+
+	*probe = (struct probe){.asker.told = probe_told};
+	own.asker = &probe->asker;
+	gate_scan(&fixture->gate, fd, &own);
+	run(fixture);
+}
+
+static void ask_with(struct fixture *fixture, struct probe *probe, const char *name,
+		     const struct gate_order *order)
+{
+	int fd = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	ask_fd(fixture, probe, fd, order);
+	/* It stays the caller's. */
+	assert_int_equal(close(fd), 0);
+}
+
+static void ask(struct fixture *fixture, struct probe *probe, const char *name, enum lane lane)
+{
+	ask_with(fixture, probe, name, &(const struct gate_order){.lane = lane});
+}
+
+static void assert_told(const struct probe *probe, enum verdict verdict, const char *reason)
+{
+	assert_int_equal(probe->n_told, 1);
+	assert_int_equal(probe->verdict.verdict, verdict);
+	assert_string_equal(probe->verdict.reason, reason);
+}
+
+static bool is_known(const struct probe *probe)
+{
+	return probe->n_told == 1 && probe->verdict.verdict == VERDICT_CLEAN &&
+	       probe->verdict.flags == WIRE_VERDICT_KNOWN;
+}
+
+/* Scans a file and makes this of it. */
+static void verify(struct fixture *fixture, const char *name, enum verdict verdict)
+{
+	struct probe probe;
+
+	ask_with(fixture, &probe, name,
+		 &(const struct gate_order){.lane = LANE_DEMAND, .afresh = true});
+	send_verdict(fixture, verdict, "reason");
+	assert_told(&probe, verdict, "reason");
+}
+
+static void assert_found(struct fixture *fixture, enum wire_answer answer, int32_t pid,
+			 uint32_t uid, const char *exe)
+{
+	struct wire_found found;
+
+	assert_int_equal(recv(fixture->reporter, &found, sizeof(found), MSG_DONTWAIT),
+			 sizeof(found));
+	assert_int_equal(found.answer, answer);
+	assert_int_equal(found.pid, pid);
+	assert_int_equal(found.uid, uid);
+	assert_string_equal(found.exe, exe);
+	assert_int_equal(recv(fixture->reporter, &found, sizeof(found), MSG_DONTWAIT), -1);
+}
+
+static void who_asks_is_told_the_verdict(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	for (enum verdict verdict = VERDICT_CLEAN; verdict < VERDICT_COUNT; verdict++) {
+		ask_with(fixture, &probe, "file",
+			 &(const struct gate_order){.lane = LANE_SCHEDULED, .afresh = true});
+		assert_int_equal(probe.n_told, 0);
+		assert_int_equal(next_scan(fixture), inode_of("file"));
+		send_verdict(fixture, verdict, "reason");
+		assert_told(&probe, verdict, "reason");
+		assert_int_equal(probe.verdict.flags, 0);
+		assert_int_equal(fixture->gate.requests.n_requests, 0);
+	}
+	assert_no_more_answers();
+}
+
+static void it_need_not_be_in_scope(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	conf_fixture_set(fixture->conf, "on-access", "exclude", scratch);
+	start_engine(fixture);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_told(&probe, VERDICT_INFECTED, "Eicar-Test");
+}
+
+static void an_empty_file_is_clean_without_a_worker(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	ask(fixture, &probe, "empty", LANE_DEMAND);
+	assert_told(&probe, VERDICT_CLEAN, "");
+	assert_int_equal(fixture->gate.requests.n_requests, 0);
+}
+
+static void a_clean_file_is_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_true(is_known(&probe));
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(next_scan(fixture), 0);
+	assert_int_equal(fixture->gate.counters.known, 2);
+
+	/* and what an open was scanned for counts for a scan */
+	(void)open_file(fixture, "other");
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	ask(fixture, &probe, "other", LANE_SCHEDULED);
+	assert_true(is_known(&probe));
+}
+
+static void afresh_it_is_scanned_all_the_same(void **state)
+{
+	struct fixture *fixture = *state;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	verify(fixture, "file", VERDICT_CLEAN);
+	assert_int_equal(fixture->gate.counters.known, 0);
+}
+
+static void nothing_but_clean_is_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	for (enum verdict verdict = VERDICT_CLEAN + 1; verdict < VERDICT_COUNT; verdict++) {
+		verify(fixture, "file", verdict);
+		ask(fixture, &probe, "file", LANE_DEMAND);
+		assert_int_equal(probe.n_told, 0);
+		send_verdict(fixture, verdict, "");
+	}
+}
+
+static void what_was_found_in_a_remembered_file_counts(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	assert_int_equal(fake.unmarks, 0);
+	verify(fixture, "file", VERDICT_INFECTED);
+	assert_int_equal(fake.unmarks, 1);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_INFECTED, "");
+	assert_held(open_file(fixture, "file"));
+}
+
+static void a_file_that_was_written_is_not_known(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	scratch_write("file", "content", 7);
+	verify(fixture, "file", VERDICT_CLEAN);
+	scratch_write("file", "content!", 8);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	assert_held(open_file(fixture, "file"));
+}
+
+/* Nobody may have seen what was put in while the worker was at it. */
+static void a_file_that_has_a_writer_is_not_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+	int writer = open("file", O_WRONLY | O_CLOEXEC);
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	close(writer);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+}
+
+static void a_file_that_changed_is_scanned_again_for_who_asks(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	ask(fixture, &probe, "other", LANE_DEMAND);
+	for (size_t size = 1; size <= 10; size++) {
+		scratch_write("other", "0123456789", size);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+		assert_int_equal(probe.n_told, 0);
+	}
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&probe, VERDICT_CLEAN, "");
+}
+
+static void under_other_signatures_nothing_is_known(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wire_engine_info info = {
+		.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
+		.scan_deadline_ms = 60000,
+		.set = 2,
+	};
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	assert_int_equal(gate_signatures(&fixture->gate), 1);
+	verify(fixture, "file", VERDICT_CLEAN);
+	start_engine_with(fixture, &info);
+	assert_int_equal(gate_signatures(&fixture->gate), 2);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+
+	/* What is clean under one set is so under an equal one. */
+	info.set = 1;
+	start_engine_with(fixture, &info);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_true(is_known(&probe));
+}
+
+/* The kernel is told only where it tells us of each change. */
+static void only_what_is_watched_gets_a_mark(void **state)
+{
+	struct fixture *fixture = *state;
+	struct watch *watch = &fixture->gate.watch;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	assert_int_equal(fake.marks, 0);
+
+	watch->marks = calloc(1, sizeof(*watch->marks));
+	assert_non_null(watch->marks);
+	watch->n_marks = 1;
+	watch->marks[0].device = scratch_mount(fixture)->device;
+	verify(fixture, "file", VERDICT_CLEAN);
+	assert_int_equal(fake.marks, 1);
+	assert_int_equal(fixture->gate.counters.marks, 1);
+	/* An open means that the kernel has forgotten. */
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 2);
+
+	verify(fixture, "file", VERDICT_INCOMPLETE);
+	assert_int_equal(fake.marks, 2);
+}
+
+static void a_scan_joins_an_open_and_an_open_a_scan(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe first, second;
+	int fd;
+
+	start_engine(fixture);
+	fd = open_file(fixture, "file");
+	ask(fixture, &first, "file", LANE_SCHEDULED);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_answered(fd, false);
+	assert_told(&first, VERDICT_INFECTED, "Eicar-Test");
+	assert_int_equal(next_scan(fixture), 0);
+
+	ask(fixture, &first, "file", LANE_SCHEDULED);
+	ask(fixture, &second, "file", LANE_DEMAND);
+	fd = open_file(fixture, "file");
+	assert_held(fd);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_answered(fd, false);
+	assert_told(&first, VERDICT_INFECTED, "Eicar-Test");
+	assert_told(&second, VERDICT_INFECTED, "Eicar-Test");
+	assert_int_equal(next_scan(fixture), 0);
+	assert_int_equal(fixture->gate.counters.joined, 3);
+}
+
+static void who_asks_is_told_when_it_cannot_be_scanned(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	lose_worker(fixture, 0);
+	assert_int_equal(probe.n_told, 0);
+	start_worker(fixture);
+	assert_int_equal(next_scan(fixture), inode_of("file"));
+	lose_worker(fixture, 0);
+	assert_told(&probe, VERDICT_FAILED, "its worker died");
+
+	/* it waits, and then there is nobody to wait for; and at once */
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	gate_engine_down(&fixture->gate);
+	assert_told(&probe, VERDICT_FAILED, "no engine is running");
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_told(&probe, VERDICT_FAILED, "no engine is running");
+	assert_int_equal(fixture->gate.requests.n_requests, 0);
+}
+
+static void only_regular_files_that_are_somewhere_are_scanned(void **state)
+{
+	static const char nowhere[] = "it is on no filesystem that is mounted here";
+	struct fixture *fixture = *state;
+	int fd = memfd_create("nowhere", MFD_CLOEXEC);
+	struct probe probe;
+
+	start_engine(fixture);
+	assert_int_equal(write(fd, "content", 7), 7);
+	ask_fd(fixture, &probe, fd, &(const struct gate_order){.lane = LANE_DEMAND});
+	assert_told(&probe, VERDICT_FAILED, nowhere);
+	close(fd);
+
+	assert_int_equal(mkfifo("fifo", 0600), 0);
+	ask(fixture, &probe, "fifo", LANE_DEMAND);
+	assert_told(&probe, VERDICT_FAILED, "not a regular file");
+	ask(fixture, &probe, "out", LANE_DEMAND);
+	assert_told(&probe, VERDICT_FAILED, "not a regular file");
+	assert_int_equal(next_scan(fixture), 0);
+	assert_int_equal(fixture->gate.requests.n_requests, 0);
+}
+
+static void on_remote_filesystems_only_as_ordered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct mount *mount = scratch_mount(fixture);
+	struct probe probe;
+
+	free(mount->type);
+	mount->type = strdup("nfs4");
+	start_engine(fixture);
+	ask(fixture, &probe, "file", LANE_SCHEDULED);
+	assert_told(&probe, VERDICT_FAILED,
+		    "it is on a network or FUSE filesystem, which is not scanned unless "
+		    "configured");
+	ask_with(fixture, &probe, "file",
+		 &(const struct gate_order){.lane = LANE_SCHEDULED, .remote = true});
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&probe, VERDICT_CLEAN, "");
+}
+
+static void ask_for_new_file(struct fixture *fixture, struct probe *probe, unsigned number)
+{
+	char name[32];
+	int fd;
+
+	(void)snprintf(name, sizeof(name), "out/%u", number);
+	fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "1", 1), 1);
+	*probe = (struct probe){.asker.told = probe_told};
+	gate_scan(&fixture->gate, fd,
+		  &(const struct gate_order){.lane = LANE_DEMAND, .asker = &probe->asker});
+	close(fd);
+}
+
+static void where_there_is_no_room_who_asks_is_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe *probes = calloc(REQUESTS_MAX + 1, sizeof(*probes));
+
+	assert_non_null(probes);
+	for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+		ask_for_new_file(fixture, &probes[i], i);
+		assert_int_equal(probes[i].n_told, 0);
+	}
+	ask_for_new_file(fixture, &probes[REQUESTS_MAX], REQUESTS_MAX);
+	assert_told(&probes[REQUESTS_MAX], VERDICT_FAILED, "too many files wait for a verdict");
+
+	gate_take_back(&fixture->gate, &probes[7].asker);
+	ask_for_new_file(fixture, &probes[REQUESTS_MAX], REQUESTS_MAX);
+	assert_int_equal(probes[REQUESTS_MAX].n_told, 0);
+	assert_int_equal(probes[7].n_told, 0);
+	gate_engine_down(&fixture->gate);
+	assert_told(&probes[REQUESTS_MAX], VERDICT_FAILED, "no engine is running");
+	free(probes);
+}
+
+static void who_takes_back_is_not_told(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe first, second, third;
+	int fd;
+
+	start_engine(fixture);
+	ask(fixture, &first, "file", LANE_DEMAND);
+	ask(fixture, &second, "other", LANE_DEMAND);
+	ask(fixture, &third, "third", LANE_DEMAND);
+	gate_take_back(&fixture->gate, &first.asker);
+	gate_take_back(&fixture->gate, &second.asker);
+	/* twice is once, and after it was told nothing */
+	gate_take_back(&fixture->gate, &second.asker);
+	/* The scan that is under way goes on, the one that waited is forgotten. */
+	assert_int_equal(next_scan(fixture), inode_of("file"));
+	fd = open_file(fixture, "file");
+	send_verdict(fixture, VERDICT_INFECTED, "");
+	assert_answered(fd, false);
+	assert_int_equal(next_scan(fixture), inode_of("third"));
+	send_verdict(fixture, VERDICT_INFECTED, "");
+	assert_int_equal(next_scan(fixture), 0);
+	gate_take_back(&fixture->gate, &third.asker);
+	assert_int_equal(first.n_told, 0);
+	assert_int_equal(second.n_told, 0);
+	assert_int_equal(third.n_told, 1);
+}
+
+static void the_alert_says_who_caused_the_scan(void **state)
+{
+	static const struct gate_order demand = {
+		.lane = LANE_DEMAND, .origin = {.pid = 77, .uid = 7, .exe = "/bin/demand"}};
+	static const struct gate_order full_scan = {
+		.lane = LANE_SCHEDULED, .origin = {.pid = 99, .uid = 9, .exe = "/bin/scan"}};
+	struct fixture *fixture = *state;
+	struct opener opener;
+	struct probe first, second;
+	int fd;
+
+	opener_read(OPENER_PID, &opener);
+	start_engine(fixture);
+	ask_with(fixture, &first, "file", &demand);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_found(fixture, WIRE_ANSWER_DEMANDED, 77, 7, "/bin/demand");
+
+	ask_with(fixture, &first, "file", &full_scan);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_found(fixture, WIRE_ANSWER_SCHEDULED, 99, 9, "/bin/scan");
+
+	/* the most urgent, if there are more */
+	for (unsigned i = 0; i < 2; i++) {
+		ask_with(fixture, &first, "file", i ? &demand : &full_scan);
+		ask_with(fixture, &second, "file", i ? &full_scan : &demand);
+		send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+		assert_found(fixture, WIRE_ANSWER_DEMANDED, 77, 7, "/bin/demand");
+	}
+
+	/* who opens comes before who asks */
+	for (unsigned i = 0; i < 2; i++) {
+		if (i)
+			ask_with(fixture, &first, "file", &full_scan);
+		fd = open_file(fixture, "file");
+		if (!i)
+			ask_with(fixture, &first, "file", &demand);
+		send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+		assert_answered(fd, false);
+		assert_found(fixture, WIRE_ANSWER_BLOCKED, OPENER_PID, opener.uid, opener.exe);
+	}
+}
+
+/* --- who comes first --- */
+
+static void with_one_worker_opens_go_first(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probes[3];
+
+	start_engine(fixture);
+	ask(fixture, &probes[0], "file", LANE_SCHEDULED);
+	ask(fixture, &probes[1], "other", LANE_SCHEDULED);
+	ask(fixture, &probes[2], "third", LANE_DEMAND);
+	(void)open_file(fixture, "fourth");
+	/* Nobody takes away what it has begun with. */
+	assert_int_equal(next_scan(fixture), inode_of("file"));
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_int_equal(next_scan(fixture), inode_of("fourth"));
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_int_equal(next_scan(fixture), inode_of("third"));
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_int_equal(next_scan(fixture), inode_of("other"));
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	for (size_t i = 0; i < N_ELEMENTS(probes); i++)
+		assert_told(&probes[i], VERDICT_CLEAN, "");
+}
+
+static void of_several_workers_one_is_kept_for_opens(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probes[3];
+
+	start_engine(fixture);
+	start_worker(fixture);
+	start_worker(fixture);
+	ask(fixture, &probes[0], "file", LANE_SCHEDULED);
+	ask(fixture, &probes[1], "other", LANE_DEMAND);
+	ask(fixture, &probes[2], "third", LANE_DEMAND);
+	assert_int_equal(scanned_by(fixture, 0), inode_of("file"));
+	assert_int_equal(scanned_by(fixture, 1), inode_of("other"));
+	assert_int_equal(scanned_by(fixture, 2), 0);
+
+	(void)open_file(fixture, "fourth");
+	assert_int_equal(scanned_by(fixture, 2), inode_of("fourth"));
+	/* When that is done it is kept again. */
+	verdict_by(fixture, 2, VERDICT_CLEAN, "");
+	assert_int_equal(scanned_by(fixture, 2), 0);
+	verdict_by(fixture, 0, VERDICT_CLEAN, "");
+	assert_int_equal(scanned_by(fixture, 0) + scanned_by(fixture, 2), inode_of("third"));
+}
+
+/* Whoever opens a file that waits in the background takes the idle worker. */
+static void an_open_of_what_waits_is_not_kept_waiting(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probes[2];
+	int fd;
+
+	start_engine(fixture);
+	start_worker(fixture);
+	ask(fixture, &probes[0], "file", LANE_SCHEDULED);
+	ask(fixture, &probes[1], "other", LANE_SCHEDULED);
+	assert_int_equal(scanned_by(fixture, 1), 0);
+	fd = open_file(fixture, "other");
+	assert_int_equal(scanned_by(fixture, 1), inode_of("other"));
+	verdict_by(fixture, 1, VERDICT_CLEAN, "");
+	assert_answered(fd, true);
+	assert_told(&probes[1], VERDICT_CLEAN, "");
+}
+
+static void a_more_urgent_asker_brings_a_file_forward(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probes[4];
+
+	start_engine(fixture);
+	ask(fixture, &probes[0], "file", LANE_SCHEDULED);
+	ask(fixture, &probes[1], "other", LANE_SCHEDULED);
+	ask(fixture, &probes[2], "third", LANE_SCHEDULED);
+	ask(fixture, &probes[3], "third", LANE_DEMAND);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_int_equal(next_scan(fixture), inode_of("third"));
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&probes[2], VERDICT_CLEAN, "");
+	assert_told(&probes[3], VERDICT_CLEAN, "");
+}
+
+/* --- who is refused --- */
+
+static void assert_denied(const struct fixture *fixture, unsigned i, const char *name, int32_t pid,
+			  enum verdict verdict, const char *reason)
+{
+	assert_true(i < fixture->n_denied);
+	struct file_state state;
+	struct file_id id;
+	int fd = open(name, O_PATH | O_CLOEXEC);
+
+	assert_int_equal(file_stat(fd, &id, &state), 0);
+	close(fd);
+	assert_int_equal(fixture->denied[i].pid, pid);
+	assert_int_equal(fixture->denied[i].id.inode, id.inode);
+	assert_int_equal(fixture->denied[i].id.device, id.device);
+	assert_int_equal(fixture->denied[i].verdict.verdict, verdict);
+	assert_string_equal(fixture->denied[i].verdict.reason, reason);
+}
+
+static void each_who_is_refused_can_be_told_why(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	set(fixture, "on-incomplete", "deny");
+	start_engine(fixture);
+	(void)open_by(fixture, "file", OPENER_PID);
+	(void)open_by(fixture, "file", 2);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_int_equal(fixture->n_denied, 2);
+	assert_denied(fixture, 0, "file", OPENER_PID, VERDICT_INFECTED, "Eicar-Test");
+	assert_denied(fixture, 1, "file", 2, VERDICT_INFECTED, "Eicar-Test");
+
+	(void)open_by(fixture, "other", 2);
+	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
+	assert_int_equal(fixture->n_denied, 3);
+	assert_denied(fixture, 2, "other", 2, VERDICT_INCOMPLETE, "encrypted");
+	assert_int_equal(fixture->gate.counters.denied, 3);
+}
+
+static void who_is_let_through_was_not_refused(void **state)
+{
+	struct fixture *fixture = *state;
+
+	start_engine(fixture);
+	(void)open_file(fixture, "file");
+	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
+	(void)open_file(fixture, "file");
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	set(fixture, "mode", "notify");
+	(void)open_file(fixture, "other");
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_int_equal(fixture->n_denied, 0);
+}
+
+static void at_the_hold_deadline_only_the_overdue_are_refused(void **state)
+{
+	static const char why[] = "no verdict within hold-timeout";
+	struct fixture *fixture = *state;
+	int early, late;
+
+	set(fixture, "hold-timeout", "15s");
+	set(fixture, "on-timeout", "deny");
+	start_engine(fixture);
+	early = open_by(fixture, "file", 2);
+	pass_time(fixture, 10 * SECOND);
+	late = open_by(fixture, "file", 3);
+	assert_int_equal(fixture->n_denied, 0);
+	pass_time(fixture, 6 * SECOND);
+	assert_answered(early, false);
+	assert_held(late);
+	assert_int_equal(fixture->n_denied, 1);
+	assert_denied(fixture, 0, "file", 2, VERDICT_INCOMPLETE, why);
+	pass_time(fixture, 10 * SECOND);
+	assert_answered(late, false);
+	assert_int_equal(fixture->n_denied, 2);
+	assert_denied(fixture, 1, "file", 3, VERDICT_INCOMPLETE, why);
+	assert_int_equal(fixture->gate.counters.denied, 2);
+}
+
+static void who_is_refused_for_want_of_room_can_be_told_so(void **state)
+{
+	struct fanotify_event_metadata metadata = {
+		.event_len = FAN_EVENT_METADATA_LEN,
+		.vers = FANOTIFY_METADATA_VERSION,
+		.metadata_len = FAN_EVENT_METADATA_LEN,
+		.mask = FAN_OPEN_PERM,
+		.pid = OPENER_PID,
+	};
+	struct fixture *fixture = *state;
+	struct rlimit limit;
+
+	for (unsigned deny = 0; deny <= 1; deny++) {
+		set(fixture, "on-failure", deny ? "deny" : "allow");
+		metadata.fd = open("file", O_RDONLY | O_CLOEXEC);
+		assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
+		limit = unit_forbid_fds();
+		run(fixture);
+		setrlimit(RLIMIT_NOFILE, &limit);
+		assert_answered(metadata.fd, !deny);
+		assert_int_equal(fixture->n_denied, deny);
+		assert_int_equal(fixture->gate.counters.denied, deny);
+	}
+	assert_denied(fixture, 0, "file", OPENER_PID, VERDICT_FAILED,
+		      "too many files wait for a verdict");
+	assert_int_equal(fixture->gate.counters.not_scanned, 2);
+}
+
+static void who_asks_waits_longer_than_openers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe waiting, under_way;
+
+	set(fixture, "hold-timeout", "15s");
+	start_engine(fixture);
+	ask(fixture, &under_way, "file", LANE_DEMAND);
+	ask(fixture, &waiting, "other", LANE_DEMAND);
+	(void)open_file(fixture, "file");
+	(void)open_file(fixture, "other");
+	pass_time(fixture, 16 * SECOND);
+	assert_int_equal(fixture->gate.counters.timeouts, 2);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&under_way, VERDICT_CLEAN, "");
+	assert_int_equal(waiting.n_told, 0);
+	assert_int_equal(next_scan(fixture), inode_of("other"));
+	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
+	assert_told(&waiting, VERDICT_INCOMPLETE, "encrypted");
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -595,11 +1023,38 @@ int main(void)
 		TEST(at_the_hold_deadline_the_opener_is_answered),
 		TEST(the_hold_deadline_holds_right_after_the_machine_was_started),
 		TEST(at_the_end_everyone_is_let_go),
+		TEST(who_asks_is_told_the_verdict),
+		TEST(it_need_not_be_in_scope),
+		TEST(an_empty_file_is_clean_without_a_worker),
+		TEST(a_clean_file_is_remembered),
+		TEST(afresh_it_is_scanned_all_the_same),
+		TEST(nothing_but_clean_is_remembered),
+		TEST(what_was_found_in_a_remembered_file_counts),
+		TEST(a_file_that_was_written_is_not_known),
+		TEST(a_file_that_has_a_writer_is_not_remembered),
+		TEST(a_file_that_changed_is_scanned_again_for_who_asks),
+		TEST(under_other_signatures_nothing_is_known),
+		TEST(only_what_is_watched_gets_a_mark),
+		TEST(a_scan_joins_an_open_and_an_open_a_scan),
+		TEST(who_asks_is_told_when_it_cannot_be_scanned),
+		TEST(only_regular_files_that_are_somewhere_are_scanned),
+		TEST(on_remote_filesystems_only_as_ordered),
+		TEST(where_there_is_no_room_who_asks_is_told),
+		TEST(who_takes_back_is_not_told),
+		TEST(the_alert_says_who_caused_the_scan),
+		TEST(with_one_worker_opens_go_first),
+		TEST(of_several_workers_one_is_kept_for_opens),
+		TEST(an_open_of_what_waits_is_not_kept_waiting),
+		TEST(a_more_urgent_asker_brings_a_file_forward),
+		TEST(each_who_is_refused_can_be_told_why),
+		TEST(who_is_let_through_was_not_refused),
+		TEST(at_the_hold_deadline_only_the_overdue_are_refused),
+		TEST(who_is_refused_for_want_of_room_can_be_told_so),
+		TEST(who_asks_waits_longer_than_openers),
 	};
 
 	if (!can_run())
 		return UNIT_SKIPPED;
-	/* its complaints about files that could not be scanned are not for whoever runs this */
 	log_set_sink(silent, NULL);
-	return cmocka_run_group_tests_name("gate", tests, group_setup, scratch_teardown);
+	return cmocka_run_group_tests_name("gate", tests, fixture_group_setup, scratch_teardown);
 }

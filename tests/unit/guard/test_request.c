@@ -32,7 +32,8 @@ static void deinit(struct fixture *fixture)
 	fixture->initialized = false;
 	assert_int_equal(fixture->table.n_requests, 0);
 	assert_null(fixture->table.by_id);
-	assert_null(fixture->table.queue);
+	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++)
+		assert_null(fixture->table.queues[lane]);
 	assert_int_equal(fixture->events.n_held, 0);
 }
 
@@ -55,13 +56,23 @@ static struct file_id file(uint64_t inode)
 }
 
 /* Requests differ only in the file they are for, so the inode names them. */
-static struct request *request(struct fixture *fixture, uint64_t inode)
+static struct request *request_in(struct fixture *fixture, uint64_t inode, enum lane lane)
 {
 	const struct file_state state = {.size = inode};
-	struct request *request = request_new(&fixture->table, 0, file(inode), &state);
+	struct request *request = request_new(&fixture->table, 0, file(inode), &state, lane);
 
 	assert_non_null(request);
 	return request;
+}
+
+static struct request *request(struct fixture *fixture, uint64_t inode)
+{
+	return request_in(fixture, inode, LANE_OPEN);
+}
+
+static struct request *take(struct fixture *fixture)
+{
+	return request_take(&fixture->table, LANE_SCHEDULED);
 }
 
 /* An open arrives and waits. Returns its descriptor. */
@@ -71,7 +82,7 @@ static int join(struct fixture *fixture, struct request *to, uint64_t arrived)
 	struct event *event = event_new(&fixture->events, &open, arrived);
 
 	assert_non_null(event);
-	request_join(to, event);
+	request_join(&fixture->table, to, event);
 	return open.fd;
 }
 
@@ -87,9 +98,13 @@ static void assert_answered(struct fixture *fixture, const int *fds, size_t n, b
 
 static void assert_queue(struct fixture *fixture, const uint64_t *inodes, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		assert_int_equal(request_take(&fixture->table)->id.inode, inodes[i]);
-	assert_null(request_take(&fixture->table));
+	for (size_t i = 0; i < n; i++) {
+		struct request *taken = take(fixture);
+
+		assert_non_null(taken);
+		assert_int_equal(taken->id.inode, inodes[i]);
+	}
+	assert_null(take(fixture));
 }
 
 static void a_new_request_waits_and_is_found(void **state)
@@ -131,14 +146,14 @@ static void it_has_a_descriptor_of_its_own(void **state)
 	assert_null(request_find(&fixture->table, file(7)));
 	assert_int_equal(fixture->table.n_requests, 0);
 	/* not in the queue any more, either */
-	assert_null(request_take(&fixture->table));
+	assert_null(take(fixture));
 }
 
 static void first_come_first_served(void **state)
 {
 	struct fixture *fixture = *state;
 
-	assert_null(request_take(&fixture->table));
+	assert_null(take(fixture));
 	for (uint64_t i = 1; i <= 4; i++)
 		(void)request(fixture, i);
 	assert_queue(fixture, (const uint64_t[]){1, 2, 3, 4}, 4);
@@ -149,7 +164,7 @@ static void what_was_taken_is_not_in_the_queue_but_is_found(void **state)
 	struct fixture *fixture = *state;
 	struct request *made = request(fixture, 7);
 
-	assert_ptr_equal(request_take(&fixture->table), made);
+	assert_ptr_equal(take(fixture), made);
 	assert_false(made->waiting);
 	assert_ptr_equal(request_find(&fixture->table, file(7)), made);
 	assert_int_equal(fixture->table.n_requests, 1);
@@ -162,8 +177,8 @@ static void what_is_put_back_goes_to_the_front(void **state)
 
 	for (uint64_t i = 1; i <= 4; i++)
 		(void)request(fixture, i);
-	first = request_take(&fixture->table);
-	second = request_take(&fixture->table);
+	first = take(fixture);
+	second = take(fixture);
 	request_put_back(&fixture->table, second);
 	request_put_back(&fixture->table, first);
 	assert_true(first->waiting && second->waiting);
@@ -262,7 +277,7 @@ static void at_the_end_everyone_is_let_go(void **state)
 		fds[2 * i] = join(fixture, made, i);
 		fds[2 * i + 1] = join(fixture, made, UINT64_MAX - 1);
 	}
-	(void)request_take(&fixture->table); /* a worker has one */
+	(void)take(fixture); /* a worker has one */
 	deinit(fixture);
 
 	assert_int_equal(answers_count(&fixture->answers), N_ELEMENTS(fds));
@@ -291,7 +306,7 @@ static void without_a_descriptor_there_is_no_request(void **state)
 	struct fixture *fixture = *state;
 	const struct file_state file_state = {0};
 	struct rlimit limit = unit_forbid_fds();
-	struct request *made = request_new(&fixture->table, 0, file(1), &file_state);
+	struct request *made = request_new(&fixture->table, 0, file(1), &file_state, LANE_OPEN);
 	int error = errno;
 
 	setrlimit(RLIMIT_NOFILE, &limit);
@@ -299,7 +314,7 @@ static void without_a_descriptor_there_is_no_request(void **state)
 	assert_int_equal(error, EMFILE);
 	assert_int_equal(fixture->table.n_requests, 0);
 	assert_null(request_find(&fixture->table, file(1)));
-	assert_null(request_take(&fixture->table));
+	assert_null(take(fixture));
 }
 
 static void the_table_is_bounded(void **state)
@@ -324,13 +339,13 @@ static void the_table_is_bounded(void **state)
 	}
 	assert_true(request_table_full(&fixture->table));
 	errno = 0;
-	assert_null(request_new(&fixture->table, 0, file(REQUESTS_MAX), &file_state));
+	assert_null(request_new(&fixture->table, 0, file(REQUESTS_MAX), &file_state, LANE_OPEN));
 	assert_int_equal(errno, ENFILE);
 	assert_int_equal(fixture->table.n_requests, REQUESTS_MAX);
 
 	/* those that a worker has count, too */
-	assert_non_null(request_take(&fixture->table));
-	assert_null(request_new(&fixture->table, 0, file(REQUESTS_MAX), &file_state));
+	assert_non_null(take(fixture));
+	assert_null(request_new(&fixture->table, 0, file(REQUESTS_MAX), &file_state, LANE_OPEN));
 	/* one that ends makes room */
 	(void)request_free(&fixture->table, request_find(&fixture->table, file(5)));
 	(void)request(fixture, REQUESTS_MAX);
@@ -350,6 +365,198 @@ static void the_table_is_full_when_events_are_short(void **state)
 	assert_true(request_table_full(&fixture->table));
 	(void)request_answer(&fixture->table, made, true, 1, UINT_MAX);
 	assert_false(request_table_full(&fixture->table));
+}
+
+/* --- lanes --- */
+
+static void the_most_urgent_lane_is_served_first(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint64_t i = 0; i < 2 * LANE_COUNT; i++)
+		(void)request_in(fixture, i, (enum lane)(LANE_COUNT - 1 - i % LANE_COUNT));
+	assert_queue(fixture, (const uint64_t[]){3, 7, 2, 6, 1, 5, 0, 4}, 8);
+}
+
+static void only_lanes_up_to_the_last_are_served(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++)
+		(void)request_in(fixture, lane, lane);
+	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++) {
+		struct request *taken = request_take(&fixture->table, lane);
+
+		assert_non_null(taken);
+		assert_int_equal(taken->id.inode, lane);
+		assert_null(request_take(&fixture->table, lane));
+	}
+}
+
+static void what_goes_back_stays_in_its_lane(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *first, *second;
+
+	first = request_in(fixture, 1, LANE_DEMAND);
+	second = request_in(fixture, 2, LANE_DEMAND);
+	(void)request_in(fixture, 3, LANE_DEMAND);
+	(void)request_in(fixture, 4, LANE_SCHEDULED);
+	assert_ptr_equal(take(fixture), first);
+	assert_ptr_equal(take(fixture), second);
+	(void)request_in(fixture, 5, LANE_OPEN);
+	request_requeue(&fixture->table, first);
+	request_put_back(&fixture->table, second);
+	assert_true(first->waiting && second->waiting);
+	assert_queue(fixture, (const uint64_t[]){5, 2, 3, 1, 4}, 5);
+}
+
+/* --- those who ask --- */
+
+struct probe {
+	struct asker asker;
+	unsigned n_told, turn;
+	struct wire_verdict verdict;
+};
+
+static unsigned n_told;
+
+static void told(struct asker *asker, const struct wire_verdict *verdict)
+{
+	struct probe *probe = (struct probe *)(void *)asker;
+
+	assert_null(asker->request);
+	probe->n_told++;
+	probe->turn = n_told++;
+	probe->verdict = *verdict;
+}
+
+static void ask(struct fixture *fixture, struct request *of, struct probe *probe, enum lane lane)
+{
+	*probe = (struct probe){.asker.told = told};
+	request_ask(&fixture->table, of, &probe->asker, lane);
+	assert_ptr_equal(probe->asker.request, of);
+}
+
+static void an_opener_brings_a_request_forward(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint64_t i = 1; i <= 3; i++)
+		(void)request_in(fixture, i, LANE_SCHEDULED);
+	(void)request_in(fixture, 4, LANE_OPEN);
+	(void)join(fixture, request_find(&fixture->table, file(3)), 1);
+	assert_queue(fixture, (const uint64_t[]){4, 3, 1, 2}, 4);
+}
+
+static void a_more_urgent_asker_brings_a_request_forward(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *made;
+	struct probe probes[2];
+
+	for (uint64_t i = 1; i <= 3; i++)
+		(void)request_in(fixture, i, LANE_SCHEDULED);
+	(void)request_in(fixture, 4, LANE_DEMAND);
+	made = request_find(&fixture->table, file(3));
+	ask(fixture, made, &probes[0], LANE_DEMAND);
+	assert_int_equal(made->lane, LANE_DEMAND);
+	/* one who is not does not put it back */
+	ask(fixture, made, &probes[1], LANE_SCHEDULED);
+	assert_int_equal(made->lane, LANE_DEMAND);
+	ask(fixture, request_find(&fixture->table, file(2)), &probes[1], LANE_SCHEDULED);
+	assert_queue(fixture, (const uint64_t[]){4, 3, 1, 2}, 4);
+}
+
+/* Under way it is in no queue; when it comes back it is in the new lane. */
+static void what_is_under_way_is_brought_forward_too(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *first, *second;
+	struct probe probe;
+
+	first = request_in(fixture, 1, LANE_SCHEDULED);
+	second = request_in(fixture, 2, LANE_SCHEDULED);
+	assert_ptr_equal(take(fixture), first);
+	assert_ptr_equal(take(fixture), second);
+	(void)request_in(fixture, 3, LANE_DEMAND);
+	(void)request_in(fixture, 4, LANE_MOVED);
+	(void)join(fixture, first, 1);
+	ask(fixture, second, &probe, LANE_DEMAND);
+	assert_false(first->waiting || second->waiting);
+	request_requeue(&fixture->table, second);
+	request_requeue(&fixture->table, first);
+	assert_queue(fixture, (const uint64_t[]){1, 3, 2, 4}, 4);
+}
+
+static void all_who_asked_are_told_once_in_their_order(void **state)
+{
+	const struct wire_verdict verdict = wire_verdict_make(VERDICT_INFECTED, "Eicar-Test"),
+				  other = wire_verdict_make(VERDICT_CLEAN, "");
+	struct fixture *fixture = *state;
+	struct request *made = request_in(fixture, 1, LANE_DEMAND),
+		       *another = request_in(fixture, 2, LANE_DEMAND);
+	struct probe probes[4];
+
+	n_told = 0;
+	for (size_t i = 0; i < N_ELEMENTS(probes); i++)
+		ask(fixture, i < 3 ? made : another, &probes[i], LANE_DEMAND);
+	request_take_back(&fixture->table, &probes[1].asker);
+	request_tell(made, &verdict);
+	request_tell(made, &other);
+	assert_null(made->askers);
+	for (size_t i = 0; i < N_ELEMENTS(probes); i++)
+		assert_int_equal(probes[i].n_told, i == 0 || i == 2);
+	assert_int_equal(probes[0].turn, 0);
+	assert_int_equal(probes[2].turn, 1);
+	assert_memory_equal(&probes[0].verdict, &verdict, sizeof(verdict));
+	assert_memory_equal(&probes[2].verdict, &verdict, sizeof(verdict));
+	assert_ptr_equal(probes[3].asker.request, another);
+}
+
+static void what_nobody_wants_any_more_is_forgotten(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *made = request_in(fixture, 1, LANE_DEMAND);
+	struct probe probes[2];
+	int fd = made->fd;
+
+	ask(fixture, made, &probes[0], LANE_DEMAND);
+	ask(fixture, made, &probes[1], LANE_SCHEDULED);
+	request_take_back(&fixture->table, &probes[0].asker);
+	assert_null(probes[0].asker.request);
+	assert_ptr_equal(request_find(&fixture->table, file(1)), made);
+	request_take_back(&fixture->table, &probes[1].asker);
+	assert_null(probes[1].asker.request);
+	assert_null(request_find(&fixture->table, file(1)));
+	assert_int_equal(fixture->table.n_requests, 0);
+	assert_false(unit_fd_is_open(fd));
+	assert_null(take(fixture));
+}
+
+static void what_others_want_is_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	struct request *opened = request_in(fixture, 1, LANE_DEMAND),
+		       *moved = request_in(fixture, 2, LANE_MOVED),
+		       *under_way = request_in(fixture, 3, LANE_OPEN);
+	struct probe probe;
+
+	(void)join(fixture, opened, 1);
+	ask(fixture, opened, &probe, LANE_DEMAND);
+	request_take_back(&fixture->table, &probe.asker);
+	assert_ptr_equal(request_find(&fixture->table, file(1)), opened);
+
+	/* by the gate itself */
+	ask(fixture, moved, &probe, LANE_DEMAND);
+	request_take_back(&fixture->table, &probe.asker);
+	assert_ptr_equal(request_find(&fixture->table, file(2)), moved);
+
+	/* whoever has it will bring it back */
+	assert_ptr_equal(take(fixture), under_way);
+	ask(fixture, under_way, &probe, LANE_DEMAND);
+	request_take_back(&fixture->table, &probe.asker);
+	assert_ptr_equal(request_find(&fixture->table, file(3)), under_way);
 }
 
 /* --- any order of events: everyone is answered once, the queue stays in order --- */
@@ -390,7 +597,7 @@ static void step_open(struct fixture *fixture, struct model *model, unsigned ino
 
 static void step_take(struct fixture *fixture, struct model *model)
 {
-	struct request *taken = request_take(&fixture->table);
+	struct request *taken = take(fixture);
 
 	if (!model->n_queued) {
 		assert_null(taken);
@@ -510,6 +717,15 @@ int main(void)
 		TEST(without_a_descriptor_there_is_no_request),
 		TEST(the_table_is_bounded),
 		TEST(the_table_is_full_when_events_are_short),
+		TEST(the_most_urgent_lane_is_served_first),
+		TEST(only_lanes_up_to_the_last_are_served),
+		TEST(what_goes_back_stays_in_its_lane),
+		TEST(an_opener_brings_a_request_forward),
+		TEST(a_more_urgent_asker_brings_a_request_forward),
+		TEST(what_is_under_way_is_brought_forward_too),
+		TEST(all_who_asked_are_told_once_in_their_order),
+		TEST(what_nobody_wants_any_more_is_forgotten),
+		TEST(what_others_want_is_kept),
 		TEST(in_any_order_everyone_is_answered_once),
 	};
 

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * gate_fixture: a gate with a kernel, an engine and a clock of the test's own. The group's
+ * descriptor is a socket on which the test writes events and reads answers; its marks are counted.
+ * Needs
+ * --wrap of group_init, group_ignore, group_forget and clock_gettime.
+ */
+#include "../../../src/common/chan.h"
+#include "../../../src/common/filesystem.h"
+#include "../../../src/common/log.h"
+#include "../../../src/guard/gate.h"
+#include "../../../src/guard/opener.h"
+#include "../support/conf_fixture.h"
+#include "../support/mount_fixture.h"
+#include "../support/scratch.h"
+
+#include <errno.h>
+#include <sys/fanotify.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define SECOND UINT64_C(1000000)
+
+/* Later than any file was changed, so that its times have settled. */
+#define WALL_US (UINT64_C(5000000000) * SECOND)
+
+/* Somebody's process that is always there, and not ours. */
+#define OPENER_PID 1
+
+#define WORKERS_MAX 4
+#define DENIED_MAX  8
+
+/* --- what the linker puts in the place of the real ones --- */
+
+static struct {
+	int kernel;		 /* the test's end of the group */
+	uint64_t now_us;	 /* since the machine was started */
+	unsigned marks, unmarks; /* on files */
+} fake;
+
+int __wrap_group_init(struct group *group);
+bool __wrap_group_ignore(struct group *group, int fd);
+bool __wrap_group_forget(struct group *group, int fd);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+
+int __wrap_group_init(struct group *group)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return -errno;
+	*group = (struct group){.fd = ends[0]};
+	fake.kernel = ends[1];
+	return 0;
+}
+
+bool __wrap_group_ignore(struct group *group, int fd)
+{
+	fake.marks++;
+	return true;
+}
+
+bool __wrap_group_forget(struct group *group, int fd)
+{
+	fake.unmarks++;
+	return true;
+}
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+{
+	uint64_t now_us = clock == CLOCK_REALTIME ? WALL_US + fake.now_us : fake.now_us;
+
+	time->tv_sec = (time_t)(now_us / SECOND);
+	time->tv_nsec = (long)(now_us % SECOND) * 1000;
+	return 0;
+}
+
+/* --- the fixture --- */
+
+struct fake_worker {
+	int fd;	       /* our end; -1: none */
+	uint64_t scan; /* what it was given to do; 0: nothing */
+	uint64_t inode;
+};
+
+struct fixture {
+	struct conf *conf;
+	sd_event *event;
+	struct outbox *outbox;
+	int reporter; /* where findings arrive */
+	struct gate gate;
+	bool initialized; /* the gate */
+	int engine;	  /* our end; -1: none */
+	struct fake_worker workers[WORKERS_MAX];
+	struct {
+		int32_t pid;
+		struct file_id id;
+		struct wire_verdict verdict;
+	} denied[DENIED_MAX];
+	unsigned n_denied;
+};
+
+/* What none of the tests can do without. */
+static inline bool can_run(void)
+{
+	const rlim_t needed = 16384;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
+		limit.rlim_cur = needed;
+		if (limit.rlim_max < needed)
+			limit.rlim_max = needed;
+		if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+			print_message("skipped: 16384 descriptors are not allowed\n");
+			return false;
+		}
+	}
+	if (file_init() < 0 || opener_init() < 0) {
+		print_message("skipped: /proc is not mounted\n");
+		return false;
+	}
+	return true;
+}
+
+static inline int fixture_group_setup(void **state)
+{
+	if (scratch_setup(state) < 0)
+		return -1;
+	scratch_write("file", "content", 7);
+	scratch_write("other", "content", 7);
+	scratch_write("third", "content", 7);
+	scratch_write("fourth", "content", 7);
+	scratch_write("empty", "", 0);
+	return mkdir("out", 0755);
+}
+
+static inline void fixture_ignore(void *context)
+{
+}
+
+static inline void fixture_denied(void *context, int32_t pid, struct file_id id,
+				  const struct wire_verdict *verdict)
+{
+	struct fixture *fixture = context;
+
+	assert_true(fixture->n_denied < DENIED_MAX);
+	fixture->denied[fixture->n_denied].pid = pid;
+	fixture->denied[fixture->n_denied].id = id;
+	fixture->denied[fixture->n_denied++].verdict = *verdict;
+}
+
+static inline int fixture_init(struct fixture *fixture)
+{
+	static const struct gate_callbacks owner = {
+		.progress = fixture_ignore, .switched = fixture_ignore, .denied = fixture_denied};
+	const char *what;
+	int ends[2];
+
+	*fixture = (struct fixture){.conf = conf_new(), .engine = -1};
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		fixture->workers[i].fd = -1;
+	fake.now_us = 1000000 * SECOND;
+	fake.marks = fake.unmarks = 0;
+	fixture->outbox = outbox_new(16);
+	if (!fixture->conf || !fixture->outbox || chan_pair(ends) < 0 ||
+	    sd_event_new(&fixture->event) < 0)
+		return -1;
+	outbox_connect(fixture->outbox, ends[0]);
+	fixture->reporter = ends[1];
+	fixture->conf->uid = 4294967294u; /* nobody's */
+	conf_fixture_set(fixture->conf, "on-access", "include", scratch);
+	if (gate_init(&fixture->gate, fixture->event, fixture->outbox, &owner, fixture, &what) < 0)
+		return -1;
+	fixture->initialized = true;
+	return mount_fixture_read(&fixture->gate.watch.mounts) < 0 ||
+			       gate_set_conf(&fixture->gate, fixture->conf) < 0
+		       ? -1
+		       : 0;
+}
+
+static inline void lose(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static inline void fixture_deinit(struct fixture *fixture)
+{
+	if (fixture->initialized)
+		gate_deinit(&fixture->gate);
+	lose(&fixture->engine);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		lose(&fixture->workers[i].fd);
+	close(fake.kernel);
+	close(fixture->reporter);
+	outbox_free(fixture->outbox);
+	sd_event_unref(fixture->event);
+	conf_free(fixture->conf);
+}
+
+/* Lets the gate do what there is to do. The timer may come round again and again: the clock it
+ * goes by is not the test's. */
+static inline void run(struct fixture *fixture)
+{
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(sd_event_run(fixture->event, 0) >= 0);
+}
+
+/* The timer goes by the real clock, so it is made due by hand. */
+static inline void pass_time(struct fixture *fixture, uint64_t us)
+{
+	fake.now_us += us;
+	assert_true(sd_event_source_set_time(fixture->gate.sweeper, 0) >= 0);
+	run(fixture);
+}
+
+static inline void set(struct fixture *fixture, const char *key, const char *value)
+{
+	conf_fixture_set(fixture->conf, "on-access", key, value);
+}
+
+static inline struct mount *scratch_mount(struct fixture *fixture)
+{
+	struct mounts *mounts = &fixture->gate.watch.mounts;
+
+	return &mounts->mounts[mount_fixture_index(mounts, scratch)];
+}
+
+/* What is verified is remembered where times tell of each change. */
+static inline void memory_or_skip(struct fixture *fixture)
+{
+	if (filesystem_keeps_times(scratch_mount(fixture)->type))
+		return;
+	print_message("skipped: nothing is remembered of files on %s\n",
+		      scratch_mount(fixture)->type);
+	skip();
+}
+
+static inline uint64_t inode_of(const char *name)
+{
+	struct stat status;
+
+	assert_int_equal(stat(name, &status), 0);
+	return status.st_ino;
+}
+
+/* --- the kernel --- */
+
+/* Somebody opens a file. Returns the descriptor that the kernel would know the open by. */
+static inline int open_by(struct fixture *fixture, const char *name, int32_t pid)
+{
+	const struct fanotify_event_metadata metadata = {
+		.event_len = FAN_EVENT_METADATA_LEN,
+		.vers = FANOTIFY_METADATA_VERSION,
+		.metadata_len = FAN_EVENT_METADATA_LEN,
+		.mask = FAN_OPEN_PERM,
+		.fd = open(name, O_RDONLY | O_CLOEXEC),
+		.pid = pid,
+	};
+
+	assert_true(metadata.fd >= 0);
+	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
+	run(fixture);
+	return metadata.fd;
+}
+
+static inline int open_file(struct fixture *fixture, const char *name)
+{
+	return open_by(fixture, name, OPENER_PID);
+}
+
+static inline void assert_held(int fd)
+{
+	struct fanotify_response response;
+
+	assert_int_equal(recv(fake.kernel, &response, sizeof(response), MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(unit_fd_is_open(fd));
+}
+
+/* This open is answered now, and no other. */
+static inline void assert_answered(int fd, bool allow)
+{
+	struct fanotify_response response = {0};
+
+	assert_int_equal(recv(fake.kernel, &response, sizeof(response), MSG_DONTWAIT),
+			 sizeof(response));
+	assert_int_equal(response.fd, fd);
+	assert_int_equal(response.response, allow ? FAN_ALLOW : FAN_DENY);
+	assert_false(unit_fd_is_open(fd));
+}
+
+static inline void assert_no_more_answers(void)
+{
+	assert_held(0);
+}
+
+/* --- an engine --- */
+
+/* Returns its index. */
+static inline unsigned start_worker(struct fixture *fixture)
+{
+	const struct wire_worker message = {.header = WIRE_INIT(WIRE_WORKER, struct wire_worker),
+					    .pid = 4242};
+	unsigned i = 0;
+	int ends[2];
+
+	while (fixture->workers[i].fd >= 0)
+		assert_true(++i < WORKERS_MAX);
+	assert_int_equal(chan_pair(ends), 0);
+	assert_int_equal(chan_send(fixture->engine, &message.header, ends[0]), 0);
+	close(ends[0]);
+	fixture->workers[i] = (struct fake_worker){.fd = ends[1]};
+	run(fixture);
+	return i;
+}
+
+static inline void lose_worker(struct fixture *fixture, unsigned i)
+{
+	lose(&fixture->workers[i].fd);
+	run(fixture);
+}
+
+/* An engine with these signatures and one worker, the first. It takes the place of the one before,
+ * which must be idle. */
+static inline void start_engine_with(struct fixture *fixture, const struct wire_engine_info *info)
+{
+	int ends[2], before = fixture->engine;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		lose(&fixture->workers[i].fd);
+	assert_int_equal(chan_pair(ends), 0);
+	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0]), 0);
+	fixture->engine = ends[1];
+	assert_int_equal(chan_send(fixture->engine, &info->header, -1), 0);
+	start_worker(fixture);
+	lose(&before);
+}
+
+static inline void start_engine(struct fixture *fixture)
+{
+	const struct wire_engine_info info = {
+		.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
+		.scan_deadline_ms = 60000,
+		.set = 1,
+	};
+
+	start_engine_with(fixture, &info);
+}
+
+static inline int take_scan(void *context, struct chan_message *message)
+{
+	struct fake_worker *worker = context;
+	struct stat status;
+
+	worker->scan = ((const struct wire_scan *)(const void *)message)->id;
+	assert_int_equal(fstat(message->fd, &status), 0);
+	worker->inode = status.st_ino;
+	close(message->fd);
+	return 0;
+}
+
+/* Which file a worker is scanning. 0: none. */
+static inline uint64_t scanned_by(struct fixture *fixture, unsigned i)
+{
+	static const struct chan_rule rules[] = {
+		{WIRE_SCAN, sizeof(struct wire_scan), true, take_scan}, {0}};
+	struct fake_worker *worker = &fixture->workers[i];
+
+	if (!worker->scan && chan_readable(worker->fd))
+		assert_int_equal(chan_serve(worker->fd, rules, worker), 0);
+	return worker->scan ? worker->inode : 0;
+}
+
+static inline void verdict_by(struct fixture *fixture, unsigned i, enum verdict verdict,
+			      const char *reason)
+{
+	struct wire_verdict message = wire_verdict_make(verdict, reason);
+
+	assert_int_not_equal(scanned_by(fixture, i), 0);
+	message.id = fixture->workers[i].scan;
+	fixture->workers[i].scan = 0;
+	assert_int_equal(chan_send(fixture->workers[i].fd, &message.header, -1), 0);
+	run(fixture);
+}
+
+/* The same for the first worker. */
+static inline uint64_t next_scan(struct fixture *fixture)
+{
+	return scanned_by(fixture, 0);
+}
+
+static inline void send_verdict(struct fixture *fixture, enum verdict verdict, const char *reason)
+{
+	verdict_by(fixture, 0, verdict, reason);
+}
+
+/* Its complaints about files that could not be scanned are not for whoever runs this. */
+static inline void silent(void *context, int priority, const char *text)
+{
+}
