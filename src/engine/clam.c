@@ -79,8 +79,15 @@ static bool clam_load(struct clam *clam, const struct conf *conf, const char *sc
 	conf_signatures_dir(conf, directory, sizeof(directory));
 	n_files = sources_read(directory, conf, info);
 	if (n_files < 0) {
-		(void)snprintf(problem, problem_size, "signatures: cannot read %s as user %s: %s",
-			       directory, conf->user, strerror(-n_files));
+		if (n_files == -EISDIR)
+			(void)snprintf(problem, problem_size,
+				       "signatures: something in %s is called like a file of "
+				       "signatures and is none; remove it",
+				       directory);
+		else
+			(void)snprintf(problem, problem_size,
+				       "signatures: cannot read %s as user %s: %s", directory,
+				       conf->user, strerror(-n_files));
 		return false;
 	}
 	info->test_only = n_files == 0;

@@ -81,9 +81,12 @@ static int sources_add(struct sources *sources, const char *directory, const cha
 	int r;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
-	/* What is in a directory below is not loaded. */
-	if (stat(path, &status) < 0 || !S_ISREG(status.st_mode))
+	if (stat(path, &status) < 0)
 		return 0;
+	/* A directory or a FIFO that is called like a file of signatures would keep libclamav busy
+	 * for ever. What has no suffix is not loaded. */
+	if (!S_ISREG(status.st_mode))
+		return strchr(name + 1, '.') && strcmp(name, "..") != 0 ? -EISDIR : 0;
 	r = source_digest(path, digits);
 	if (r < 0)
 		return r;

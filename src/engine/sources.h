@@ -10,6 +10,7 @@
  * of info. The set is made of all their bytes, of libclamav's version, and of what conf says about
  * scanning: what is clean under one set is clean under an equal one. A .cvd or .cld has its own
  * version; of others the first digits of their SHA-256 are shown. Returns how many files there are,
- * 0 for a missing directory, or a negative errno.
+ * 0 for a missing directory, or a negative errno: -EISDIR where something else than a file has a
+ * name like one.
  */
 int sources_read(const char *directory, const struct conf *conf, struct wire_engine_info *info);

@@ -16,6 +16,9 @@
 #define CLIENTS_MAX	   64
 #define CLIENTS_OF_ONE_MAX 16
 
+/* And all of them together leave some to root. */
+#define CLIENTS_OF_OTHERS_MAX 48
+
 /* So many opens that were refused to a client are known. It asks about each at once, but may have
  * several threads. */
 #define DENIALS_MAX 32
@@ -220,11 +223,14 @@ static bool client_identify(struct client *client)
 static bool demand_may_connect(const struct demand *demand, const struct client *newcomer)
 {
 	const struct client *client;
-	unsigned n = 0;
+	unsigned n = 0, n_others = 0;
 
-	DL_FOREACH (demand->clients, client)
+	DL_FOREACH (demand->clients, client) {
 		n += client->origin.uid == newcomer->origin.uid;
-	return newcomer->origin.uid == 0 || n < CLIENTS_OF_ONE_MAX;
+		n_others += client->origin.uid != 0;
+	}
+	return newcomer->origin.uid == 0 ||
+	       (n < CLIENTS_OF_ONE_MAX && n_others < CLIENTS_OF_OTHERS_MAX);
 }
 
 static void demand_add_client(struct demand *demand, int fd)

@@ -590,8 +590,11 @@ static void gate_forget_clean(struct gate *gate, const struct request *request)
 	struct verdict_tag tag;
 
 	if (verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, NULL,
-			 NULL) == 0)
+			 NULL) == 0 &&
+	    verdicts_has(gate->verdicts, &tag)) {
 		verdicts_remove(gate->verdicts, &tag);
+		journal_forget(gate->journal);
+	}
 	(void)group_forget(&gate->group, request->fd);
 	pins_drop(&gate->pins, request->id);
 }

@@ -42,6 +42,8 @@ struct journal {
 	size_t n;	      /* tags in the file, or that would be, had writing not failed */
 	int failed;	      /* why nothing more is written to it, a negative errno */
 
+	atomic_bool is_outdated; /* it holds a tag that was taken out */
+
 	/* Both only grow: the loop puts tags in at head, the thread takes them out at tail. */
 	atomic_size_t head, tail;
 	struct verdict_tag ring[JOURNAL_RING];
@@ -140,11 +142,12 @@ int journal_write(struct journal *journal)
 {
 	size_t tail = atomic_load_explicit(&journal->tail, memory_order_relaxed);
 	size_t n = atomic_load_explicit(&journal->head, memory_order_acquire) - tail;
+	bool is_outdated = atomic_exchange(&journal->is_outdated, false);
 
-	if (n == 0)
+	if (n == 0 && !is_outdated)
 		return journal->failed;
 	journal->n += n;
-	if (journal->n > 2 * verdicts_capacity(journal->verdicts))
+	if (is_outdated || journal->n > 2 * verdicts_capacity(journal->verdicts))
 		journal->failed = journal_write_anew(journal);
 	else if (journal->failed == 0)
 		journal->failed = journal_append(journal, tail, n);
@@ -163,6 +166,12 @@ void journal_add(struct journal *journal, const struct verdict_tag *tag)
 		return;
 	journal->ring[head % JOURNAL_RING] = *tag;
 	atomic_store_explicit(&journal->head, head + 1, memory_order_release);
+}
+
+void journal_forget(struct journal *journal)
+{
+	if (journal)
+		atomic_store(&journal->is_outdated, true);
 }
 
 /* --- opening --- */

@@ -38,6 +38,10 @@ struct journal *journal_free(struct journal *journal);
 /* journal_add() puts a tag into the ring. For the loop: never waits. Takes NULL. */
 void journal_add(struct journal *journal, const struct verdict_tag *tag);
 
+/* journal_forget() has the file written anew, from the table: a tag was taken out. For the loop:
+ * never waits. Takes NULL. */
+void journal_forget(struct journal *journal);
+
 /*
  * journal_write() appends what is in the ring to the file; when the file has grown to twice what
  * the table has room for, it is written anew from the table. For one thread beside the loop, with

@@ -78,7 +78,8 @@ struct request_table {
 
 void request_table_init(struct request_table *table, struct event_table *events);
 
-/* request_table_deinit() lets every opener go and forgets all requests. */
+/* request_table_deinit() lets every opener go and forgets all requests. Askers are not told, nor
+ * touched: they may have gone before. */
 void request_table_deinit(struct request_table *table);
 
 /* request_table_full() says that reading another batch of events could find no room. */

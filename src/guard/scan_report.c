@@ -133,6 +133,17 @@ static void reports_prune(int directory)
 }
 
 /* Two scans may begin within a second, or the clock be set back: nothing is written over. */
+static int report_sync_directories(const struct scan_report *report)
+{
+	int reports = openat(report->directory, DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (reports < 0)
+		return -errno;
+	r = fsync(reports) < 0 || fsync(report->directory) < 0 ? -errno : 0;
+	close(reports);
+	return r;
+}
+
 static int report_name(struct scan_report *report, int64_t began, char *name, size_t size)
 {
 	char path[64], when[32];
@@ -141,11 +152,11 @@ static int report_name(struct scan_report *report, int64_t began, char *name, si
 
 	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", localtime_r(&time, &local));
 	for (unsigned i = 0; i < 100; i++) {
-		(void)snprintf(name, size, i ? "%s.%02u%s" : "%s%.0u%s", when, i, SUFFIX);
+		(void)snprintf(name, size, i ? "%s_%02u%s" : "%s%.0u%s", when, i, SUFFIX);
 		(void)snprintf(path, sizeof(path), "%s/%s", DIRECTORY, name);
 		if (renameat2(report->directory, FILE_NAME, report->directory, path,
 			      RENAME_NOREPLACE) == 0)
-			return fsync(report->directory) < 0 ? -errno : 0;
+			return report_sync_directories(report);
 		if (errno != EEXIST)
 			break;
 	}

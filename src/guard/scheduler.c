@@ -229,9 +229,14 @@ static void scheduler_pause(struct scheduler *scheduler)
 {
 	int r = full_scan_pause(scheduler->scan);
 
-	if (r < 0)
+	if (r < 0) {
 		(void)snprintf(scheduler->problem, sizeof(scheduler->problem),
 			       "cannot write in state-dir: %s", strerror(-r));
+		/* It goes on where that was noted last, with what it had counted there. */
+		free(scheduler->checkpoint.position);
+		scheduler->checkpoint.position = NULL;
+		(void)checkpoint_read(scheduler->directory, &scheduler->checkpoint);
+	}
 	if (!scheduler->has_ended)
 		scheduler_log(scheduler, LOG_NOTICE, "full scan: paused");
 	scheduler_end_scan(scheduler);

@@ -117,6 +117,20 @@ static void hidden_files_count_and_directories_do_not(void **state)
 	assert_int_not_equal(set_of(*state, 3), set);
 }
 
+static void what_is_called_like_a_file_and_is_none_is_refused(void **state)
+{
+	struct wire_engine_info info;
+
+	write_two();
+	assert_int_equal(mkdir("d/more.ndb", 0755), 0);
+	assert_int_equal(sources_read("d", *state, &info), -EISDIR);
+	assert_int_equal(rmdir("d/more.ndb"), 0);
+	assert_int_equal(mkfifo("d/more.ndb", 0644), 0);
+	assert_int_equal(sources_read("d", *state, &info), -EISDIR);
+	assert_int_equal(unlink("d/more.ndb"), 0);
+	assert_int_equal(sources_read("d", *state, &info), 2);
+}
+
 static void a_directory_without_files_is_empty(void **state)
 {
 	struct wire_engine_info info = read_sources(*state, 0);
@@ -249,6 +263,7 @@ int main(void)
 		TEST(any_byte_makes_another_set),
 		TEST(other_files_are_another_set),
 		TEST(hidden_files_count_and_directories_do_not),
+		TEST(what_is_called_like_a_file_and_is_none_is_refused),
 		TEST(a_directory_without_files_is_empty),
 		TEST(what_cannot_be_read_is_an_error),
 		TEST(settings_make_another_set),

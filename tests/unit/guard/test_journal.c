@@ -151,6 +151,30 @@ static void what_was_written_is_found_again(void **state)
 	verdicts_free(next);
 }
 
+static void what_was_taken_out_is_not_found_again(void **state)
+{
+	struct verdicts *next = verdicts_new(BIG, true);
+	const struct verdict_tag stays = {{1, 2}}, goes = {{3, 4}};
+	struct journal *journal = open_journal(*state);
+
+	verdicts_add(*state, &stays);
+	journal_add(journal, &stays);
+	verdicts_add(*state, &goes);
+	journal_add(journal, &goes);
+	assert_int_equal(journal_write(journal), 0);
+	verdicts_remove(*state, &goes);
+	journal_forget(journal);
+	assert_int_equal(journal_write(journal), 0);
+	journal_forget(NULL);
+	journal_free(journal);
+
+	journal = open_journal(next);
+	assert_true(verdicts_has(next, &stays));
+	assert_false(verdicts_has(next, &goes));
+	journal_free(journal);
+	verdicts_free(next);
+}
+
 static void guards_add_to_what_others_wrote(void **state)
 {
 	for (uint64_t guard = 0; guard < 3; guard++) {
@@ -787,6 +811,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_was_written_is_found_again),
+		TEST(what_was_taken_out_is_not_found_again),
 		TEST(guards_add_to_what_others_wrote),
 		TEST(what_was_not_written_is_not_found),
 		TEST(a_journal_keeps_its_directory),

@@ -211,11 +211,11 @@ static void nothing_is_written_over(void **state)
 
 	add(report, path);
 	(void)finish(report, BEGAN);
-	assert_string_equal(finish(open_report(0), BEGAN), NAME ".01.json");
-	assert_string_equal(finish(open_report(0), BEGAN), NAME ".02.json");
+	assert_string_equal(finish(open_report(0), BEGAN), NAME "_01.json");
+	assert_string_equal(finish(open_report(0), BEGAN), NAME "_02.json");
 	assert_report(NAME ".json", &path, 1);
-	assert_report(NAME ".01.json", NULL, 0);
-	assert_report(NAME ".02.json", NULL, 0);
+	assert_report(NAME "_01.json", NULL, 0);
+	assert_report(NAME "_02.json", NULL, 0);
 }
 
 static void only_the_last_reports_are_kept(void **state)
