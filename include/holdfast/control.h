@@ -18,6 +18,9 @@
 #define SCAN_SOCKET_NAME "scan"
 #define SCAN_WINDOW	 16
 
+/* So many connections at once has one user at most; root has as many as there are. */
+#define SCAN_CONNECTIONS_MAX 16
+
 /* What decides over the opens of files in scope. */
 enum control_mode { CONTROL_MODE_BLOCK, CONTROL_MODE_NOTIFY, CONTROL_MODE_OFF };
 

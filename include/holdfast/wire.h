@@ -49,7 +49,9 @@ enum wire_type {
 	/* guard to worker and back, and between the scan socket and the guard */
 	WIRE_SCAN, /* fd: the file to scan */
 	WIRE_VERDICT,
-	/* scan socket */
+	/* porter to guard */
+	WIRE_SCAN_CLIENT, /* fd: a socket on which a client is served */
+	/* scan socket, and by way of the porter between client and guard */
 	WIRE_SCAN_INFO, /* answered with WIRE_ENGINE_INFO */
 	/* fd: a file that the client was refused, by whatever descriptor; a struct wire_scan, and
 	 * answered with WIRE_VERDICT: why */
@@ -83,8 +85,9 @@ enum wire_peer_role {
 	WIRE_PEER_REPORTER, /* guard: send notes and findings here */
 	WIRE_PEER_ENGINE,   /* guard: an engine that has loaded its signatures */
 	WIRE_PEER_CONTROL,  /* guard: the listening control socket */
-	WIRE_PEER_SCAN,	    /* guard: the listening scan socket */
-	WIRE_PEER_GUARD,    /* engine, reporter: the guard's end */
+	WIRE_PEER_SCAN,	    /* porter: the listening scan socket */
+	WIRE_PEER_PORTER,   /* guard: it announces clients here */
+	WIRE_PEER_GUARD,    /* engine, reporter, porter: the guard's end */
 	WIRE_PEER_COUNT
 };
 
@@ -175,6 +178,14 @@ struct wire_worker {
 	uint32_t unused;
 };
 _Static_assert(sizeof(struct wire_worker) == 16, "wire format");
+
+/* Who has files scanned. */
+struct wire_scan_client {
+	struct wire_header header;
+	int32_t pid;
+	uint32_t uid;
+};
+_Static_assert(sizeof(struct wire_scan_client) == 16, "wire format");
 
 struct wire_scan {
 	struct wire_header header;

@@ -8,16 +8,16 @@
 #include <fcntl.h>
 #include <holdfast/control.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utlist.h>
 
-/* Connections at once; further ones wait in the backlog. One user has at most so many, root any. */
-#define CLIENTS_MAX	   64
-#define CLIENTS_OF_ONE_MAX 16
+/* The porter has fewer; some may be on their way out. */
+#define CLIENTS_MAX 128
 
-/* And all of them together leave some to root. */
-#define CLIENTS_OF_OTHERS_MAX 48
+/* After everything that an opener waits for. */
+#define DEMAND_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 5)
 
 /* So many opens that were refused to a client are known. It asks about each at once, but may have
  * several threads. */
@@ -77,7 +77,6 @@ static void client_free(struct client *client)
 	}
 	DL_DELETE(demand->clients, client);
 	demand->n_clients--;
-	(void)sd_event_source_set_enabled(demand->source, SD_EVENT_ON);
 	sd_event_source_disable_unref(client->source);
 	close(client->fd);
 	free(client);
@@ -112,13 +111,10 @@ static int client_take_scan(void *context, struct chan_message *message)
 	struct client *client = context;
 	struct demand *demand = client->demand;
 	struct task *task = calloc(1, sizeof(*task));
-	int flags = fcntl(message->fd, F_GETFL);
 
-	/* A descriptor that cannot be read from shows no right to read. */
-	if (!task || flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY) {
-		free(task);
+	if (!task) {
 		close(message->fd);
-		return task ? -EPROTO : -ENOMEM;
+		return -ENOMEM;
 	}
 	*task = (struct task){.asker.told = task_told, .client = client, .id = scan->id};
 	DL_APPEND(client->tasks, task);
@@ -127,7 +123,6 @@ static int client_take_scan(void *context, struct chan_message *message)
 		  &(const struct gate_order){
 			  .lane = LANE_DEMAND,
 			  .afresh = scan->flags & WIRE_SCAN_AFRESH,
-			  .remote = demand->gate->conf->remote_filesystems,
 			  .origin = client->origin,
 			  .asker = &task->asker,
 		  });
@@ -204,60 +199,52 @@ static int client_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
-/* Who is at the other end, as the kernel says. Returns false when it cannot tell. */
-static bool client_identify(struct client *client)
-{
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-	struct opener opener;
-
-	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return false;
-	opener_read(peer.pid, &opener);
-	client->origin.pid = peer.pid;
-	client->origin.uid = peer.uid;
-	memcpy(client->origin.exe, opener.exe, sizeof(client->origin.exe));
-	return true;
-}
-
-static bool demand_may_connect(const struct demand *demand, const struct client *newcomer)
-{
-	const struct client *client;
-	unsigned n = 0, n_others = 0;
-
-	DL_FOREACH (demand->clients, client) {
-		n += client->origin.uid == newcomer->origin.uid;
-		n_others += client->origin.uid != 0;
-	}
-	return newcomer->origin.uid == 0 ||
-	       (n < CLIENTS_OF_ONE_MAX && n_others < CLIENTS_OF_OTHERS_MAX);
-}
-
-static void demand_add_client(struct demand *demand, int fd)
+static void demand_add_client(struct demand *demand, int fd, int32_t pid, uint32_t uid)
 {
 	struct client *client = calloc(1, sizeof(*client));
+	struct opener opener;
 
-	if (client)
-		*client = (struct client){.demand = demand, .fd = fd};
-	if (!client || !client_identify(client) || !demand_may_connect(demand, client) ||
-	    sd_event_add_io(demand->event, &client->source, fd, EPOLLIN, client_on_readable,
-			    client) < 0) {
-		free(client);
+	if (!client) {
 		close(fd);
 		return;
 	}
+	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+	opener_read(pid, &opener);
+	*client = (struct client){.demand = demand, .fd = fd, .origin = {.pid = pid, .uid = uid}};
+	memcpy(client->origin.exe, opener.exe, sizeof(client->origin.exe));
 	DL_APPEND(demand->clients, client);
 	demand->n_clients++;
-	if (demand->n_clients >= CLIENTS_MAX)
-		(void)sd_event_source_set_enabled(demand->source, SD_EVENT_OFF);
+	if (sd_event_add_io(demand->event, &client->source, fd, EPOLLIN, client_on_readable,
+			    client) < 0 ||
+	    sd_event_source_set_priority(client->source, DEMAND_PRIORITY) < 0)
+		client_free(client);
 }
 
-static int demand_on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+static int demand_take_client(void *context, struct chan_message *message)
 {
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	const struct wire_scan_client *client = (const void *)message;
+	struct demand *demand = context;
 
-	if (client >= 0)
-		demand_add_client(userdata, client);
+	if (demand->n_clients < CLIENTS_MAX)
+		demand_add_client(demand, message->fd, client->pid, client->uid);
+	else
+		close(message->fd);
+	return 0;
+}
+
+static const struct chan_rule porter_rules[] = {
+	{WIRE_SCAN_CLIENT, sizeof(struct wire_scan_client), true, demand_take_client},
+	{0},
+};
+
+static int demand_on_porter(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct demand *demand = userdata;
+	int r = chan_serve(fd, porter_rules, demand);
+
+	/* There will be another one; the clients go with their relays. */
+	if (r < 0 && r != -EAGAIN)
+		demand->source = sd_event_source_disable_unref(demand->source);
 	return 0;
 }
 
@@ -268,8 +255,9 @@ struct demand *demand_new(sd_event *event, int fd, struct gate *gate)
 	if (!demand)
 		return NULL;
 	*demand = (struct demand){.event = event, .fd = fd, .gate = gate};
-	if (sd_event_add_io(event, &demand->source, fd, EPOLLIN, demand_on_connection, demand) <
-	    0) {
+	if (sd_event_add_io(event, &demand->source, fd, EPOLLIN, demand_on_porter, demand) < 0 ||
+	    sd_event_source_set_priority(demand->source, DEMAND_PRIORITY) < 0) {
+		sd_event_source_disable_unref(demand->source);
 		free(demand);
 		return NULL;
 	}

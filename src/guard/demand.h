@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * demand: scans that people ask for, over the scan socket (include/holdfast/control.h).
+ * demand: scans that people ask for. The porter announces its clients, and their relays hand in
+ * what the clients pass (src/porter): regular files of local filesystems, open for reading, which
+ * shows that the client may read them. So nothing that comes from here can keep the loop waiting.
  *
- * Everybody may connect, so everything is bounded: connections, those of one user, files under way
- * on each. A client that breaks the protocol or does not take its verdicts loses its connection,
- * and what it asked for is forgotten. Whoever passes a descriptor open for reading may read the
- * file: nobody is told anything about a file that he may not read.
+ * A client that does not take its verdicts loses its connection, and what it asked for is
+ * forgotten.
  */
 #include "gate.h"
 

@@ -150,18 +150,26 @@ static int guard_on_remote(sd_event_source *source, int fd, uint32_t revents, vo
 	return 0;
 }
 
+static bool guard_may_others_change(const struct stat *status)
+{
+	return status->st_uid != geteuid() || (status->st_mode & (S_IWGRP | S_IWOTH));
+}
+
 /* Opens a directory that nobody else may write to: what is in there is believed. Returns -1 with
  * what is wrong in problem. */
 static int guard_open_directory(const char *path, char *problem, size_t problem_size)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat status;
+	struct stat status, above;
 
-	if (fd < 0 || fstat(fd, &status) < 0) {
+	if (fd < 0 || fstat(fd, &status) < 0 || fstatat(fd, "..", &above, 0) < 0) {
 		(void)snprintf(problem, problem_size, "cannot open %s: %s", path, strerror(errno));
-	} else if (status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH))) {
-		(void)snprintf(problem, problem_size,
-			       "%s must belong to root, and nobody else may write to it", path);
+	} else if (guard_may_others_change(&status) || guard_may_others_change(&above)) {
+		(void)snprintf(
+			problem, problem_size,
+			"%s, and the directory that it is in, must belong to root, and nobody "
+			"else may write to them",
+			path);
 	} else {
 		return fd;
 	}
@@ -294,7 +302,7 @@ static int guard_take_peer(void *context, struct chan_message *message)
 		return guard_take_reporter(guard, message->fd);
 	case WIRE_PEER_CONTROL:
 		return guard_take_control(guard, message->fd);
-	case WIRE_PEER_SCAN:
+	case WIRE_PEER_PORTER:
 		return guard_take_demand(guard, message->fd);
 	case WIRE_PEER_ENGINE:
 		r = pool_add_engine(guard->gate.pool, message->fd);

@@ -20,6 +20,7 @@ static const char *const child_names[CHILD_ROLES] = {
 	[CHILD_REPORTER] = "holdfast-report",
 	[CHILD_ENGINE] = "holdfast-engine",
 	[CHILD_GUARD] = "holdfast-guard",
+	[CHILD_PORTER] = "holdfast-porter",
 };
 
 const char *child_name(enum child_role role)

@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-enum child_role { CHILD_REPORTER, CHILD_ENGINE, CHILD_GUARD, CHILD_ROLES };
+enum child_role { CHILD_REPORTER, CHILD_ENGINE, CHILD_GUARD, CHILD_PORTER, CHILD_ROLES };
 
 /* What all programs have in common; strings must live on. */
 struct child_setup {

@@ -17,7 +17,9 @@ static int listener_make_directory(const char *path, mode_t mode, uid_t uid, gid
 	int r = 0;
 
 	if (mkdir(path, mode) == 0)
-		r = chown(path, uid, gid) < 0 || chmod(path, mode) < 0 ? -errno : 0;
+		/* In this order: nobody who gave a directory away may change its mode, but by
+		 * CAP_FOWNER. */
+		r = chmod(path, mode) < 0 || chown(path, uid, gid) < 0 ? -errno : 0;
 	else if (errno != EEXIST)
 		r = -errno;
 	if (r < 0)

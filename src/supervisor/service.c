@@ -76,26 +76,31 @@ static void service_connect(struct child *a, enum wire_peer_role role_of_a, stru
 void service_introduce(struct service *service, enum child_role role)
 {
 	struct child *guard = service->current[CHILD_GUARD], *child = service->current[role];
-	const enum wire_peer_role as = role == CHILD_ENGINE ? WIRE_PEER_ENGINE : WIRE_PEER_REPORTER;
+	static const enum wire_peer_role as[CHILD_ROLES] = {
+		[CHILD_ENGINE] = WIRE_PEER_ENGINE,
+		[CHILD_REPORTER] = WIRE_PEER_REPORTER,
+		[CHILD_PORTER] = WIRE_PEER_PORTER,
+	};
 
 	if (guard && child && child->ready)
-		service_connect(guard, WIRE_PEER_GUARD, child, as);
+		service_connect(guard, WIRE_PEER_GUARD, child, as[role]);
 }
 
-static void service_send_listener(struct service *service, enum wire_peer_role role, int fd)
+static void service_send_listener(struct child *child, enum wire_peer_role role, int fd)
 {
 	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				       .role = role};
 
-	service_send_fd(service->current[CHILD_GUARD], &peer.header, fd);
+	service_send_fd(child, &peer.header, fd);
 }
 
 static void service_equip_guard(struct service *service)
 {
 	service_send_history(service);
 	service_introduce(service, CHILD_REPORTER);
-	service_send_listener(service, WIRE_PEER_CONTROL, service->listeners.control);
-	service_send_listener(service, WIRE_PEER_SCAN, service->listeners.scan);
+	service_send_listener(service->current[CHILD_GUARD], WIRE_PEER_CONTROL,
+			      service->listeners.control);
+	service_introduce(service, CHILD_PORTER);
 	service_introduce(service, CHILD_ENGINE);
 }
 
@@ -164,6 +169,9 @@ void service_spawn_current(struct service *service, enum child_role role)
 		service_spawn_later(service, role, 1);
 	else if (role == CHILD_GUARD)
 		service_equip_guard(service);
+	else if (role == CHILD_PORTER)
+		service_send_listener(service->current[role], WIRE_PEER_SCAN,
+				      service->listeners.scan);
 }
 
 /* Seconds to wait before the next start. */
@@ -246,10 +254,12 @@ static void service_restart(struct service *service, const struct child *child)
 		service_lost_engine(service, child, delay);
 		break;
 	case CHILD_REPORTER:
-	case CHILD_ROLES:
-	default:
 		service->history.reporter_restarts++;
 		outbox_connect(service->outbox, -1);
+		break;
+	case CHILD_PORTER:
+	case CHILD_ROLES:
+	default:
 		break;
 	}
 	service_send_history(service);
@@ -274,7 +284,8 @@ void service_bury(struct child *child, int status)
 	reload_child_lost(service, child);
 
 	if (was_current && !service->stopping) {
-		if (service->protecting) {
+		/* Without a porter nothing but scans on demand is missing. */
+		if (service->protecting || child->role == CHILD_PORTER) {
 			service_restart(service, child);
 		} else {
 			log_error("the service cannot start");

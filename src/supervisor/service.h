@@ -91,7 +91,8 @@ void service_send(struct child *child, const struct wire_header *message);
 /* service_send_conf() sends a snapshot of the configuration. */
 void service_send_conf(struct child *child, int snapshot);
 
-/* service_introduce() makes the engine that is ready known to the guard, or the reporter. */
+/* service_introduce() makes the guard known to a child of another role that is ready, and the other
+ * way round. */
 void service_introduce(struct service *service, enum child_role role);
 
 /* service_bury() forgets a child that has ended and sees to what follows. status is waitpid()'s. */

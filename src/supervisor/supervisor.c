@@ -98,6 +98,8 @@ static void supervisor_guard_ready(struct service *service)
 				   : "on-access is off",
 			   service->conf->include.n_entries, engine ? engine->signatures : 0);
 	}
+	if (!service->protecting)
+		service_spawn_current(service, CHILD_PORTER);
 	service->protecting = true;
 	service->unanswered = 0;
 	notify_send("READY=1\nSTATUS=protecting");
@@ -128,6 +130,9 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 		break;
 	case CHILD_GUARD:
 		supervisor_guard_ready(service);
+		break;
+	case CHILD_PORTER:
+		service_introduce(service, CHILD_PORTER);
 		break;
 	case CHILD_ROLES:
 	default:
@@ -339,8 +344,11 @@ static void supervisor_stop(struct service *service)
 	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);
 	supervisor_await_end(service, CHILD_ENGINE);
-	/* Workers in the middle of a scan outlive their engine; now nobody waits for them. */
-	while (service_kill_strays(service))
+	supervisor_await_end(service, CHILD_PORTER);
+	/* Workers in the middle of a scan outlive their engine, and relays their porter; now nobody
+	 * waits for them. One that waits for its client's FUSE server cannot be killed. */
+	for (uint64_t deadline = clock_monotonic_us() + STOP_US;
+	     service_kill_strays(service) && clock_monotonic_us() < deadline;)
 		supervisor_reap(service);
 	outbox_push(service->outbox, &stopping.header);
 	log_set_sink(NULL, NULL);

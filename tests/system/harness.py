@@ -620,7 +620,7 @@ class Service:
         directory.mkdir()
         for name in ("log", "state"):
             (directory / name).mkdir()
-            shutil.chown(directory / name, USER, USER)
+        shutil.chown(directory / "log", USER, USER)
         self.config = directory / "holdfast.conf"
         self.run_dir = run_dir or directory / "run"
         self.signatures = directory / "state" / "signatures"

@@ -4,54 +4,36 @@
 #include "gate_fixture.h"
 
 #include <poll.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
-#define CONNECTIONS_MAX	       64
-#define CONNECTIONS_OF_ONE_MAX 16
-#define FILES		       100
-
-/* Any user but root. */
-#define USER 65534
+#define FILES 100
 
 struct state {
 	struct fixture fixture; /* the first, for those who have that */
 	struct demand *demand;
+	int porter; /* our end of what clients are announced on */
 	unsigned fds_before;
 };
 
 /* --- setup --- */
 
-static void scan_address(struct sockaddr_un *address)
+static void make_demand(struct state *test)
 {
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	(void)snprintf(address->sun_path, sizeof(address->sun_path), "%s/scan", scratch);
-}
+	int ends[2];
 
-static int listen_there(void)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address;
-
-	scan_address(&address);
-	(void)unlink(address.sun_path);
-	return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-			       chmod(address.sun_path, 0777) < 0 || listen(fd, 128) < 0
-		       ? -1
-		       : fd;
+	assert_int_equal(chan_pair(ends), 0);
+	test->porter = ends[0];
+	test->demand = demand_new(test->fixture.event, ends[1], &test->fixture.gate);
 }
 
 static int setup(void **state)
 {
 	static struct state test;
-	int fd;
 
 	test = (struct state){.fds_before = unit_count_fds()};
 	*state = &test;
 	if (fixture_init(&test.fixture) < 0)
 		return -1;
-	fd = listen_there();
-	test.demand = fd < 0 ? NULL : demand_new(test.fixture.event, fd, &test.fixture.gate);
+	make_demand(&test);
 	start_engine(&test.fixture);
 	return test.demand ? 0 : -1;
 }
@@ -62,6 +44,7 @@ static int teardown(void **state)
 	struct state *test = *state;
 
 	assert_null(demand_free(test->demand));
+	close(test->porter);
 	fixture_deinit(&test->fixture);
 	assert_int_equal(unit_count_fds(), test->fds_before);
 	return 0;
@@ -82,22 +65,22 @@ static int group_setup(void **state)
 
 /* --- a client --- */
 
-static int connect_to_it(void)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct sockaddr_un address;
-
-	scan_address(&address);
-	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
+/* Has a client announced, as the porter does. */
 static int connect_client(struct state *test)
 {
-	int fd = connect_to_it();
+	const struct wire_scan_client message = {
+		.header = WIRE_INIT(WIRE_SCAN_CLIENT, struct wire_scan_client),
+		.pid = getpid(),
+		.uid = getuid(),
+	};
+	int ends[2];
 
+	assert_int_equal(chan_pair(ends), 0);
+	assert_int_equal(chan_send(test->porter, &message.header, ends[1]), 0);
+	close(ends[1]);
+	assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
 	run(&test->fixture);
-	return fd;
+	return ends[0];
 }
 
 static int send_scan_fd(int client, uint64_t id, int fd, uint32_t flags)
@@ -257,26 +240,6 @@ static void afresh_a_known_file_is_scanned(void **state)
 	close(client);
 }
 
-static void on_remote_filesystems_only_as_configured(void **state)
-{
-	struct state *test = *state;
-	struct mount *mount = scratch_mount(&test->fixture);
-	int client = connect_client(test);
-	struct wire_verdict verdict;
-
-	free(mount->type);
-	mount->type = strdup("nfs4");
-	for (unsigned allowed = 0; allowed <= 1; allowed++) {
-		set(&test->fixture, "remote-filesystems", allowed ? "yes" : "no");
-		assert_int_equal(send_scan(client, 1, "file"), 0);
-		run(&test->fixture);
-		assert_int_equal(next_verdict(client, &verdict), !allowed);
-	}
-	send_verdict(&test->fixture, VERDICT_INCOMPLETE, "");
-	assert_verdict(client, 1, VERDICT_INCOMPLETE, "");
-	close(client);
-}
-
 /* It gets them all; but what it has under way is bounded, and so is what it has open in here. */
 static void a_client_that_wants_much_gets_it_by_and_by(void **state)
 {
@@ -393,27 +356,6 @@ static void a_client_that_never_reads_is_dropped(void **state)
 	close(other);
 }
 
-static void only_who_may_read_a_file_gets_it_scanned(void **state)
-{
-	static const int flags[] = {O_PATH, O_WRONLY, O_RDONLY, O_RDWR};
-	struct state *test = *state;
-
-	for (size_t i = 0; i < N_ELEMENTS(flags); i++) {
-		bool may_read = flags[i] == O_RDONLY || flags[i] == O_RDWR;
-		int client = connect_client(test), fd = open("file", flags[i] | O_CLOEXEC);
-
-		assert_int_equal(send_scan_fd(client, 1, fd, 0), 0);
-		run(&test->fixture);
-		assert_int_equal(is_dropped(client), !may_read);
-		assert_int_equal(test->fixture.gate.requests.n_requests, may_read);
-		if (may_read)
-			send_verdict(&test->fixture, VERDICT_INCOMPLETE, "");
-		close(fd);
-		close(client);
-		run(&test->fixture);
-	}
-}
-
 static void who_breaks_the_protocol_is_dropped(void **state)
 {
 	const struct wire_plain unknown = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)},
@@ -475,15 +417,15 @@ static void info_says_what_the_engine_is(void **state)
 static void before_there_is_an_engine_info_is_empty(void **state)
 {
 	struct state *test = *state;
-	int fd, client;
+	int client;
 	struct wire_engine_info reply;
 
 	/* once more, without one */
 	demand_free(test->demand);
+	close(test->porter);
 	fixture_deinit(&test->fixture);
 	assert_int_equal(fixture_init(&test->fixture), 0);
-	fd = listen_there();
-	test->demand = demand_new(test->fixture.event, fd, &test->fixture.gate);
+	make_demand(test);
 	client = connect_client(test);
 	send_plain(client, WIRE_SCAN_INFO);
 	run(&test->fixture);
@@ -570,95 +512,26 @@ static void old_refusals_are_forgotten(void **state)
 	close(client);
 }
 
-/* --- how many may connect --- */
-
-static bool is_served(struct state *test, int client)
+static void a_client_outlives_the_porter(void **state)
 {
-	struct wire_verdict reply;
+	struct state *test = *state;
+	int client = connect_client(test), again;
 
+	close(test->porter);
+	run(&test->fixture);
 	ask_why(test, client, 1, "file");
-	return next_verdict(client, &reply);
-}
-
-static void root_has_what_there_is(void **state)
-{
-	struct state *test = *state;
-	int clients[CONNECTIONS_MAX + 2];
-
-	for (unsigned i = 0; i < N_ELEMENTS(clients); i++)
-		clients[i] = connect_client(test);
-	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
-		assert_true(is_served(test, clients[i]));
-	/* The others wait until there is room. */
-	for (unsigned i = CONNECTIONS_MAX; i < N_ELEMENTS(clients); i++) {
-		assert_false(is_served(test, clients[i]));
-		assert_false(is_dropped(clients[i]));
-	}
-	close(clients[5]);
-	run(&test->fixture);
-	assert_true(is_served(test, clients[CONNECTIONS_MAX]));
-	assert_false(is_served(test, clients[CONNECTIONS_MAX + 1]));
-	for (unsigned i = 0; i < N_ELEMENTS(clients); i++)
-		if (i != 5)
-			close(clients[i]);
-}
-
-/* As another user: returns how many of its connections were dropped; -1: it is not that simple. */
-static int be_many(int from_parent, int to_parent)
-{
-	int clients[CONNECTIONS_OF_ONE_MAX + 3], n_dropped = 0;
-	bool are_the_last = true;
-	char byte = 0;
-
-	if (setgid(USER) < 0 || setuid(USER) < 0)
-		return -1;
-	for (unsigned i = 0; i < N_ELEMENTS(clients); i++)
-		clients[i] = connect_to_it();
-	if (write(to_parent, &byte, 1) != 1 || read(from_parent, &byte, 1) != 1)
-		return -1;
-	for (unsigned i = 0; i < N_ELEMENTS(clients); i++) {
-		bool dropped = is_dropped(clients[i]);
-
-		n_dropped += dropped;
-		are_the_last &= dropped == (i >= CONNECTIONS_OF_ONE_MAX);
-	}
-	return are_the_last ? n_dropped : -1;
-}
-
-static void another_user_has_a_few(void **state)
-{
-	struct state *test = *state;
-	int to_child[2], to_parent[2], status, client, before = connect_client(test);
-	char byte = 0;
-	pid_t child;
-
-	if (getuid() != 0) {
-		print_message("skipped: only root can be another user\n");
-		close(before);
-		skip();
-	}
-	assert_int_equal(pipe2(to_child, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(to_parent, O_CLOEXEC), 0);
-	child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		_exit(be_many(to_child[0], to_parent[1]) & 0xff);
-	close(to_parent[1]);
-	assert_int_equal(read(to_parent[0], &byte, 1), 1);
-	run(&test->fixture);
-	/* He keeps out nobody else. */
-	client = connect_client(test);
-	assert_true(is_served(test, client));
-	assert_true(is_served(test, before));
-	assert_int_equal(write(to_child[1], &byte, 1), 1);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 3);
+	assert_verdict(client, 1, VERDICT_FAILED,
+		       "the open was refused, and not by the on-access protection");
+	/* another porter is introduced */
+	demand_free(test->demand);
+	make_demand(test);
+	assert_true(is_dropped(client));
+	again = connect_client(test);
+	ask_why(test, again, 1, "file");
+	assert_verdict(again, 1, VERDICT_FAILED,
+		       "the open was refused, and not by the on-access protection");
 	close(client);
-	close(before);
-	close(to_child[0]);
-	close(to_child[1]);
-	close(to_parent[0]);
+	close(again);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -670,20 +543,17 @@ int main(void)
 		TEST(two_clients_do_not_get_each_others),
 		TEST(what_is_found_is_reported),
 		TEST(afresh_a_known_file_is_scanned),
-		TEST(on_remote_filesystems_only_as_configured),
 		TEST(a_client_that_wants_much_gets_it_by_and_by),
 		TEST(a_full_window_is_its_own),
 		TEST(what_a_client_that_went_asked_for_is_forgotten),
 		TEST(at_the_end_what_is_under_way_is_forgotten),
 		TEST(a_client_that_never_reads_is_dropped),
-		TEST(only_who_may_read_a_file_gets_it_scanned),
 		TEST(who_breaks_the_protocol_is_dropped),
 		TEST(info_says_what_the_engine_is),
 		TEST(before_there_is_an_engine_info_is_empty),
 		TEST(who_was_refused_is_told_why),
 		TEST(old_refusals_are_forgotten),
-		TEST(root_has_what_there_is),
-		TEST(another_user_has_a_few),
+		TEST(a_client_outlives_the_porter),
 	};
 
 	if (!can_run())
