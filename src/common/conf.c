@@ -99,7 +99,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("engine", "max-scan-time", CONF_DURATION, max_scan_time_ms, NUMBER(100, 60 * MINUTE)),
 	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
 	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
-	KEY("engine", "verdict-cache", CONF_SIZE, verdict_cache, NUMBER(64 * KIB, 4096 * MIB)),
+	KEY("engine", "verdict-cache", CONF_SIZE, verdict_cache, NUMBER(64 * KIB, 128 * MIB)),
 
 	KEY("full-scan", "schedule", CONF_SCHEDULE, schedule, NUMBER(0, 0)),
 	KEY("full-scan", "path", CONF_PATHS, scan_path, NUMBER(0, 0)),

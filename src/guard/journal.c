@@ -225,10 +225,11 @@ static bool journal_load_tags(struct journal *journal, size_t first)
 	return true;
 }
 
-/* Returns whether the file counts. Of one that was written for a larger table the end is read. */
+/* Returns whether the file counts. No more is read than there is room for, the last: whoever opens
+ * files while we do is not protected. */
 static bool journal_load(struct journal *journal)
 {
-	const size_t max = 2 * verdicts_capacity(journal->verdicts);
+	const size_t max = verdicts_capacity(journal->verdicts);
 	struct header header;
 	struct stat status;
 
