@@ -221,6 +221,9 @@ static int full_scan_result(const struct control_full_scan_reply *reply)
 {
 	const struct control_full_scan_counts *last = &reply->last;
 
+	/* It may not have begun, or left no report: then the last one was another. */
+	if (*reply->problem)
+		return cli_error("full scan: %s", reply->problem);
 	if (reply->state == CONTROL_FULL_SCAN_PAUSED)
 		return CLI_ERROR;
 	if (last->infected)
@@ -285,7 +288,9 @@ int full_scan_run(const struct cli *cli, const struct full_scan_options *options
 	if (r == 0 && reply.error && !(reply.error == EALREADY && options->wait)) {
 		conf_free(conf);
 		return cli_error("full scan: %s",
-				 full_scan_refusal(options->verb, (int)reply.error));
+				 reply.error == EIO && *reply.problem
+					 ? reply.problem
+					 : full_scan_refusal(options->verb, (int)reply.error));
 	}
 	if (r == 0 && options->wait) {
 		r = full_scan_wait(conf->run_dir, options, &reply);

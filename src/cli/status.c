@@ -287,6 +287,7 @@ static json_t *json_counters(const struct control_counters *n)
 		{"opens", n->opens},
 		{"out_of_scope", n->out_of_scope},
 		{"excluded", n->excluded},
+		{"known", n->known},
 		{"joined", n->joined},
 		{"denied", n->denied},
 		{"timeouts", n->timeouts},

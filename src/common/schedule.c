@@ -235,7 +235,8 @@ static int64_t window_end(const struct schedule_state *state, struct day day)
 				  (finish_by->minute > state->schedule.minute ? 0 : DAY_MINUTES));
 }
 
-/* The last slot that is not later than a moment. */
+/* The last slot that is not later than a moment. Without a schedule there is no time that a scan
+ * which somebody began would have to be over by. */
 static struct window window_before(const struct schedule_state *state, int64_t moment)
 {
 	for (int n = 1; n >= -NEAR_DAYS; n--) {
@@ -248,7 +249,7 @@ static struct window window_before(const struct schedule_state *state, int64_t m
 				.end = window_end(state, day),
 			};
 	}
-	return (struct window){INT64_MIN, INT64_MIN};
+	return (struct window){INT64_MIN, INT64_MAX};
 }
 
 struct schedule_decision schedule_decide(const struct schedule_state *state, int64_t started,

@@ -88,7 +88,8 @@ struct schedule_decision {
  *   inside of a window, at once.
  * - A last_slot that lies in the future was written by a clock that was wrong: it becomes the
  *   moment. A started that does says nothing: whatever is due is due by its slot.
- * - With the schedule off nothing begins or goes on by itself.
+ * - With the schedule off nothing begins by itself. What somebody began goes on unless it was
+ *   stopped, whatever finish_by says.
  *
  * started: when the service began to wait.
  */

@@ -193,6 +193,7 @@ static void scheduler_begin(struct scheduler *scheduler, int64_t slot, int64_t p
 	if (!scheduler->scan) {
 		scheduler->scan_conf = NULL;
 		scheduler->checkpoint.last_slot = before.last_slot;
+		scheduler->checkpoint.is_unfinished = before.is_unfinished;
 		scheduler->retry_at = now_s() + RETRY_S;
 		(void)snprintf(scheduler->problem, sizeof(scheduler->problem),
 			       "a full scan cannot begin: %s", strerror(errno));

@@ -61,7 +61,7 @@ SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Undefined|Memory)\w*Sanitiz
 # What the log says of processes that end without having been asked to, and of events that got lost.
 ACCIDENT = re.compile(
     r"was ended by|ended with status|keeps failing|is gone|does not answer|cannot enter|could not enter"
-    r"|overflow|not verified|are being lost|cannot lock memory"
+    r"|overflow|(?<!\d )not verified|are being lost|cannot lock memory"
 )
 
 
@@ -97,6 +97,7 @@ LOST = {
     "ignore-marks": {"taught directories": NOT_TAUGHT},
     "rename-watch": {"taught directories": NOT_TAUGHT},
     "evictable-marks": {},
+    "unique-mount-ids": {},
 }
 
 
@@ -833,3 +834,49 @@ class Service:
         if not self.disturbed:
             accidents += [line for line in self.lines() if ACCIDENT.search(line)]
         return accidents
+
+
+# --- the command line ------------------------------------------------------------------------------------------
+
+
+def start_holdfast(service, *words, user="root", before=(), **options):
+    """
+    Starts a verb with the configuration of a service. A copy that everyone can reach, wherever it was built, and with
+    the engine that it may start beside it. before is put before it; options are those of Popen().
+    """
+    account = pwd.getpwnam(user)
+    binary = service.directory / "holdfast"
+    if not binary.exists():
+        shutil.copy(program("holdfast-engine"), service.directory)
+        shutil.copy(program("holdfast"), binary)
+    identity = {} if user == "root" else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    return subprocess.Popen(
+        [*before, binary, "--config", service.config, *map(str, words)],
+        **{
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "errors": "surrogateescape",
+            "cwd": "/",
+            "env": service.environment,
+            **identity,
+            **options,
+        },
+    )
+
+
+def finish_holdfast(process, timeout=PATIENCE):
+    """What it said, once it has ended."""
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def holdfast(service, *words, user="root", **options):
+    """Runs a verb with the configuration of a service."""
+    return finish_holdfast(start_holdfast(service, *words, user=user, **options))

@@ -2,31 +2,10 @@
 """The verbs: what they print, for people and for programs, and their exit codes."""
 import json
 import os
-import pwd
-import shutil
 import signal
-import subprocess
 
 import pytest
-from harness import CLEAN, EICAR, NOBODY, PATIENCE, program
-
-
-def holdfast(service, *words, user="root"):
-    """Runs a verb with the configuration of a service."""
-    account = pwd.getpwnam(user)
-    # A copy that everyone can reach, wherever it was built.
-    binary = shutil.copy(program("holdfast"), service.directory / "holdfast")
-    identity = {} if user == "root" else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    return subprocess.run(
-        [binary, "--config", service.config, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        cwd="/",
-        env=service.environment,
-        **identity,
-    )
+from harness import CLEAN, EICAR, NOBODY, holdfast
 
 
 def test_verify_succeeds_where_the_open_is_refused_and_leaves_nothing_behind(place, volume):

@@ -11,7 +11,8 @@ PRIVILEGED = ("holdfastd", "holdfast-guard")
 EVERYONE = {"libc"}
 LINKS = {
     "holdfastd": {"libsystemd", "libcap-ng", "libinih", "libseccomp"},
-    "holdfast-guard": {"libsystemd", "libcap-ng", "libseccomp"},
+    # libsodium: the hash that verdicts are told by; libjansson: the reports of full scans.
+    "holdfast-guard": {"libsystemd", "libcap-ng", "libsodium", "libjansson", "libseccomp"},
     # libcap-ng: the engine checks the privileges it was started with.
     "holdfast-engine": {"libclamav", "libseccomp", "libcap-ng"},
     "holdfast-report": {"libsystemd", "libcurl", "libseccomp"},

@@ -151,6 +151,37 @@ def test_the_control_socket_is_for_root_and_its_group_only(service):
     assert status.st_uid == 0
 
 
+def test_everybody_may_ask_for_a_scan(service):
+    """Whoever has opened a file may ask: it is the descriptor that shows the right."""
+    status = os.stat(service.run_dir / "scan")
+    assert status.st_mode & 0o777 == 0o666
+    assert status.st_uid == 0
+
+
+def test_what_the_guard_keeps_is_roots_and_for_the_control_group_to_read(service):
+    """Whoever could write there could call any file clean."""
+    scans = service.directory / "state" / "scans"
+    group = pwd.getpwnam(USER).pw_gid
+    for path in (scans, scans / "reports"):
+        status = os.stat(path)
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, group, 0o2750)
+    for path in (path for path in scans.iterdir() if path.is_file()):
+        status = os.stat(path)
+        assert (status.st_uid, status.st_mode & 0o7777) == (0, 0o600), path
+
+
+def test_every_thread_of_the_guard_has_dropped_what_it_has(service):
+    """The one that walks through all files for a full scan too, and it yields to everything else."""
+    tasks = list(Path(f"/proc/{service.pid('guard')}/task").iterdir())
+    assert len(tasks) > 1
+    for task in tasks:
+        fields = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+        assert capability_names(fields["CapEff"].strip()) == capability_names(fields["CapPrm"].strip()) == GUARD
+        assert fields["NoNewPrivs"].strip() == "1"
+    niceness = [int((task / "stat").read_text().rsplit(")", 1)[1].split()[16]) for task in tasks]
+    assert niceness.count(19) == 1, niceness
+
+
 def test_the_scratch_directory_is_seen_by_the_engine_only(service):
     """It is a filesystem in memory, in a mount namespace of the engine's own."""
     mounts = Path(f"/proc/{service.pid('engine')}/mounts").read_text().splitlines()

@@ -524,6 +524,7 @@ static void off_for_a_week(struct service *service)
 	for_a_week(service);
 	assert_int_equal(service->promised, INT64_MAX);
 	service->state.is_unfinished = true;
+	service->state.is_stopped = true;
 	for_a_week(service);
 }
 
@@ -531,6 +532,23 @@ static void with_the_schedule_off_nothing_happens(void **state)
 {
 	assert_story("UTC", "off", NULL, "2024-07-01 00:00", off_for_a_week, "");
 	assert_story("UTC", "off", "06:00", "2024-07-01 00:00", off_for_a_week, "");
+}
+
+static void off_and_interrupted(struct service *service)
+{
+	for_a_week(service);
+	service->state.is_unfinished = true;
+	service->left = HOUR;
+	service->promised = 0;
+	for_a_week(service);
+}
+
+static void with_the_schedule_off_what_was_interrupted_goes_on(void **state)
+{
+	static const char story[] = "Mon 08 00:00 UTC go on\nMon 08 01:00 UTC end\n";
+
+	assert_story("UTC", "off", NULL, "2024-07-01 00:00", off_and_interrupted, story);
+	assert_story("UTC", "off", "06:00", "2024-07-01 00:00", off_and_interrupted, story);
 }
 
 static void for_three_days(struct service *service)
@@ -968,6 +986,7 @@ int main(void)
 		cmocka_unit_test(a_week_of_daily_scans),
 		cmocka_unit_test(weeks_of_some_days),
 		cmocka_unit_test(with_the_schedule_off_nothing_happens),
+		cmocka_unit_test(with_the_schedule_off_what_was_interrupted_goes_on),
 		cmocka_unit_test(a_time_that_the_clock_skips_has_its_scan),
 		cmocka_unit_test(a_time_that_the_clock_shows_twice_has_one_scan),
 		cmocka_unit_test(a_delay_comes_after_each_slot),
