@@ -29,16 +29,17 @@ struct control_counters {
 	uint64_t opens;	       /* permission events read */
 	uint64_t out_of_scope; /* allowed: not below an include path, or excluded by path */
 	uint64_t excluded;     /* allowed: the service itself, an excluded user or process */
-	uint64_t verdicts[VERDICT_COUNT];
-	uint64_t known;	       /* opens and scans answered by a verdict given before */
-	uint64_t joined;       /* opens that were answered by a scan already under way */
-	uint64_t denied;       /* opens refused */
-	uint64_t timeouts;     /* opens answered by on-timeout */
-	uint64_t rescans;      /* a file changed under its scan and was scanned again */
-	uint64_t marks;	       /* clean files the kernel was told to stop asking about */
-	uint64_t drops;	       /* close-after-write: such a mark was dropped */
-	uint64_t workers_lost; /* workers that crashed or overran */
-	uint64_t not_scanned;  /* no room or no memory to scan it */
+	uint64_t verdicts[VERDICT_COUNT]; /* on files that were opened, or moved into scope */
+	uint64_t scans[VERDICT_COUNT]; /* on others, that a scan on demand or a full scan found */
+	uint64_t known;		       /* opens and scans answered by a verdict given before */
+	uint64_t joined;	       /* opens that were answered by a scan already under way */
+	uint64_t denied;	       /* opens refused */
+	uint64_t timeouts;	       /* opens answered by on-timeout */
+	uint64_t rescans;	       /* a file changed under its scan and was scanned again */
+	uint64_t marks;		       /* clean files the kernel was told to stop asking about */
+	uint64_t drops;		       /* close-after-write: such a mark was dropped */
+	uint64_t workers_lost;	       /* workers that crashed or overran */
+	uint64_t not_scanned;	       /* no room or no memory to scan it */
 	uint64_t alerts_dropped;
 	uint64_t read_errors; /* opens the kernel refused, as it could not open the file for us */
 	uint64_t overflows;   /* the kernel lost events: must stay 0 */
@@ -60,7 +61,7 @@ struct control_status_reply {
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 832, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 864, "wire format");
 
 /* INCLUDE: an include path; PLACE: a mount that an include path leads to, or that is below one. */
 struct control_index_request {

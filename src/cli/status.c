@@ -300,15 +300,19 @@ static json_t *json_counters(const struct control_counters *n)
 		{"alerts_dropped", n->alerts_dropped},
 		{"overflows", n->overflows},
 	};
-	json_t *object = json_object(), *verdicts = json_object();
+	json_t *object = json_object(), *verdicts = json_object(), *scans = json_object();
 
 	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
 		(void)json_object_set_new(object, counters[i].name,
 					  json_integer((json_int_t)counters[i].value));
-	for (int verdict = 0; verdict < VERDICT_COUNT; verdict++)
+	for (int verdict = 0; verdict < VERDICT_COUNT; verdict++) {
 		(void)json_object_set_new(verdicts, verdict_name((enum verdict)verdict),
 					  json_integer((json_int_t)n->verdicts[verdict]));
+		(void)json_object_set_new(scans, verdict_name((enum verdict)verdict),
+					  json_integer((json_int_t)n->scans[verdict]));
+	}
 	(void)json_object_set_new(object, "verdicts", verdicts);
+	(void)json_object_set_new(object, "scans", scans);
 	return object;
 }
 

@@ -25,9 +25,27 @@ struct clam {
  * process-wide, hence the variable. */
 static char clam_last_message[512];
 
+/* Why the first read that failed during this scan did; empty: none did. libclamav goes on without
+ * those bytes, may call the rest clean, and tells by a message only. */
+static char clam_read_error[128];
+
+static void clam_note_read_error(const char *message)
+{
+	static const char failed[] = "pread error: ";
+	const char *at = strstr(message, failed);
+
+	if (!at || *clam_read_error)
+		return;
+	at += strlen(failed);
+	(void)snprintf(clam_read_error, sizeof(clam_read_error), "%.*s", (int)strcspn(at, "\n"),
+		       at);
+}
+
 static void clam_on_message(enum cl_msg severity, const char *full, const char *message,
 			    void *context)
 {
+	if (severity == CL_MSG_ERROR)
+		clam_note_read_error(message);
 	if (severity == CL_MSG_ERROR || severity == CL_MSG_WARN)
 		(void)snprintf(clam_last_message, sizeof(clam_last_message), "%.*s",
 			       (int)strcspn(message, "\n"), message);
@@ -63,10 +81,28 @@ static int clam_load_embedded(struct clam *clam, const char *scratch, unsigned *
 	return r;
 }
 
+/* Returns how many files of signatures there are; negative: it cannot be told, problem says why. */
+static int clam_read_sources(const char *directory, const struct conf *conf,
+			     struct wire_engine_info *info, char *problem, size_t problem_size)
+{
+	int n = sources_read(directory, conf, info);
+
+	if (n == -EISDIR)
+		(void)snprintf(problem, problem_size,
+			       "signatures: something in %s is called like a file of signatures "
+			       "and is none; remove it",
+			       directory);
+	else if (n < 0)
+		(void)snprintf(problem, problem_size, "signatures: cannot read %s as user %s: %s",
+			       directory, conf->user, strerror(-n));
+	return n;
+}
+
 static bool clam_load(struct clam *clam, const struct conf *conf, const char *scratch,
 		      struct wire_engine_info *info, char *problem, size_t problem_size)
 {
 	const unsigned options = CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
+	struct wire_engine_info after;
 	char directory[PATH_MAX];
 	int n_files, r;
 
@@ -77,19 +113,9 @@ static bool clam_load(struct clam *clam, const struct conf *conf, const char *sc
 	}
 
 	conf_signatures_dir(conf, directory, sizeof(directory));
-	n_files = sources_read(directory, conf, info);
-	if (n_files < 0) {
-		if (n_files == -EISDIR)
-			(void)snprintf(problem, problem_size,
-				       "signatures: something in %s is called like a file of "
-				       "signatures and is none; remove it",
-				       directory);
-		else
-			(void)snprintf(problem, problem_size,
-				       "signatures: cannot read %s as user %s: %s", directory,
-				       conf->user, strerror(-n_files));
+	n_files = clam_read_sources(directory, conf, info, problem, problem_size);
+	if (n_files < 0)
 		return false;
-	}
 	info->test_only = n_files == 0;
 	if (info->test_only)
 		return true;
@@ -100,6 +126,14 @@ static bool clam_load(struct clam *clam, const struct conf *conf, const char *sc
 
 		(void)snprintf(what, sizeof(what), "signatures: cannot load %s", directory);
 		clam_problem(problem, problem_size, what, r);
+		return false;
+	}
+	/* Verdicts are remembered as those of this set, so it must be the one that was loaded. */
+	if (clam_read_sources(directory, conf, &after, problem, problem_size) < 0)
+		return false;
+	if (after.set != info->set) {
+		(void)snprintf(problem, problem_size,
+			       "signatures: those in %s changed while they were loaded", directory);
 		return false;
 	}
 	return true;
@@ -208,7 +242,7 @@ static const char *clam_reason(enum verdict verdict, int code, const char *name,
 	case VERDICT_INCOMPLETE:
 		return out_of_time ? "max-scan-time" : name ? name : cl_strerror(code);
 	case VERDICT_FAILED:
-		return cl_strerror(code);
+		return *clam_read_error ? clam_read_error : cl_strerror(code);
 	case VERDICT_CLEAN:
 	case VERDICT_COUNT:
 	default:
@@ -224,12 +258,14 @@ void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
 	bool out_of_time;
 	int code;
 
-	*clam_last_message = '\0';
+	*clam_last_message = *clam_read_error = '\0';
 	code = cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
 	/* Running out of time is not reported: it comes back as clean. */
 	out_of_time = clock_monotonic_us() - began >= clam->max_scan_time_ms * CLOCK_US_PER_MS;
 
 	ret_verdict->verdict = clam_judge(code, name, out_of_time);
+	if (*clam_read_error && ret_verdict->verdict != VERDICT_INFECTED)
+		ret_verdict->verdict = VERDICT_FAILED;
 	ret_verdict->scanned = (uint64_t)scanned * CL_COUNT_PRECISION;
 	ret_verdict->cpu_us = clock_read_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	(void)snprintf(ret_verdict->reason, sizeof(ret_verdict->reason), "%s",

@@ -24,5 +24,5 @@ struct clam *clam_free(struct clam *clam);
 int clam_set_scratch(struct clam *clam, const char *scratch);
 
 /* clam_scan() scans an open file from its beginning, whatever its offset, and fills all of
- * ret_verdict but header and id. */
+ * ret_verdict but header and id. A file of which a part could not be read is not clean. */
 void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict);

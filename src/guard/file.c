@@ -51,6 +51,11 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state)
 	return 0;
 }
 
+bool file_only_root_writes(const struct statx *status)
+{
+	return status->stx_uid == 0 && !(status->stx_mode & (S_IWGRP | S_IWOTH));
+}
+
 bool file_same(const struct statx *a, const struct statx *b)
 {
 	return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major &&

@@ -30,6 +30,10 @@ int file_stat(int fd, struct file_id *ret_id, struct file_state *ret_state);
 void file_of_statx(const struct statx *status, struct file_id *ret_id,
 		   struct file_state *ret_state);
 
+/* file_only_root_writes() says whether nobody but root may write to a file, from its mode and
+ * owner. What an access control list allows shows in the bits of the group. */
+bool file_only_root_writes(const struct statx *status);
+
 /* file_same() says whether two are of the same file. */
 bool file_same(const struct statx *a, const struct statx *b);
 

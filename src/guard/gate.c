@@ -144,6 +144,7 @@ static struct request *gate_request(struct gate *gate, int fd, struct file_id id
 
 	if (!request)
 		return NULL;
+	request->is_settled = file_state_settled(state);
 	request->generation = pool_generation(gate->pool);
 	request->device = gate->location.device;
 	request->may_be_marked = gate->location.error == 0 &&
@@ -197,6 +198,14 @@ static void gate_cannot_hold(struct gate *gate, struct event *event, struct file
 	event_answer(&gate->events, event, allow);
 }
 
+static struct wire_verdict gate_no_engine(void)
+{
+	struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, "no engine is running");
+
+	verdict.flags = WIRE_VERDICT_NO_ENGINE;
+	return verdict;
+}
+
 /* A request has come, or more wait for it: what can be said at once, or the way to a worker. */
 static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 {
@@ -212,7 +221,7 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 		verdict = wire_verdict_make(VERDICT_CLEAN, "");
 		gate_settle(gate, request, &verdict, true);
 	} else if (gate->engine_down && !pool_alive(gate->pool)) {
-		verdict = wire_verdict_make(VERDICT_FAILED, "no engine is running");
+		verdict = gate_no_engine();
 		gate_settle(gate, request, &verdict, false);
 	} else {
 		gate_dispatch(gate);
@@ -292,6 +301,7 @@ static void gate_closed_write(struct gate *gate, int fd)
 		gate->counters.drops++;
 	if (file_stat(fd, &id, &state) == 0) {
 		pins_drop(&gate->pins, id);
+		verdicts_closed(gate->verdicts, id);
 		request = request_find(&gate->requests, id);
 	}
 	if (request)
@@ -299,23 +309,41 @@ static void gate_closed_write(struct gate *gate, int fd)
 	close(fd);
 }
 
+/* What is known of files that others than root may write to rests on seeing them closed. The group
+ * is made to forget when a filesystem is no longer watched, too. */
+static void gate_check_closes(struct gate *gate)
+{
+	if (gate->closes_epoch == gate->group.epoch)
+		return;
+	gate->closes_epoch = gate->group.epoch;
+	verdicts_closes_missed(gate->verdicts);
+}
+
+/* A close after writing may have gone unseen, of whatever file: nothing that rests on seeing them
+ * counts any more, nor does any scan under way. */
+static void gate_on_missed_close(struct gate *gate)
+{
+	struct request *request, *next;
+
+	group_forget_all(&gate->group);
+	gate_check_closes(gate);
+	HASH_ITER (hh, gate->requests.by_id, request, next)
+		request->stale = true;
+}
+
 /*
  * The kernel could not open the file of an event for us: a lease on it, too little memory, a key
  * that is missing. If it was an open, it has refused that itself, and it is no reason to leave the
- * others waiting. If it was a close after writing, we cannot know of what: so nothing that was
- * remembered counts any more, nor does any scan under way.
+ * others waiting. If it was a close after writing, we cannot know of what.
  */
 static void gate_on_lost_event(struct gate *gate, int error)
 {
 	uint64_t now = clock_monotonic_us();
-	struct request *request, *next;
 
 	/* It is not the group it was: a new guard gets another. */
 	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
 		(void)sd_event_exit(gate->event, 1);
-	group_forget_all(&gate->group);
-	HASH_ITER (hh, gate->requests.by_id, request, next)
-		request->stale = true;
+	gate_on_missed_close(gate);
 	gate->counters.read_errors++;
 	if (now < gate->read_error_quiet_until_us)
 		return;
@@ -346,6 +374,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 			break;
 		case GROUP_OVERFLOW:
 		default:
+			gate_on_missed_close(gate);
 			gate->counters.overflows++;
 			log_error("the kernel's event queue overflowed: opens went unverified");
 			break;
@@ -432,13 +461,17 @@ static void gate_refuse(const struct gate_order *order, const char *why)
 /* Why a worker must not be given what gate->location is about; NULL: it may be. */
 static const char *gate_problem(const struct gate *gate, const struct gate_order *order, int fd)
 {
-	struct stat status;
+	struct statx status;
 
-	if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+	/* Not fstat(): it would ask the server of a file that is refused for having one. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) < 0 ||
+	    !S_ISREG(status.stx_mode))
 		return "not a regular file";
 	if (gate->location.error < 0)
 		return "it is on no filesystem that is mounted here";
-	if (gate->location.is_remote && !order->remote)
+	if (gate->location.kind == FILESYSTEM_KERNEL)
+		return "it is on the kernel's own filesystem";
+	if (gate->location.kind == FILESYSTEM_REMOTE && !order->remote)
 		return "it is on a network or FUSE filesystem, which is not scanned unless "
 		       "configured";
 	return NULL;
@@ -509,6 +542,7 @@ static void gate_dispatch(struct gate *gate)
 		/* What is scanned is the file as it is now, not as it was when the first opener
 		 * came. */
 		request->stale = file_stat(request->fd, &id, &request->state) < 0;
+		request->is_settled = file_state_settled(&request->state);
 		request->generation = pool_generation(gate->pool);
 		if (!pool_scan(gate->pool, request))
 			request_put_back(&gate->requests, request);
@@ -561,6 +595,9 @@ static void gate_note_clean(struct gate *gate, const struct request *request)
 			 &state) < 0 ||
 	    !file_state_equal(&state, &request->state))
 		return;
+	/* Where we do not see it closed, whoever may write to it can change it in this state. */
+	if (!verdict_tag_is_of_root(&tag) && !watch_has(&gate->watch, request->device))
+		return;
 	verdicts_add(gate->verdicts, &tag);
 	journal_add(gate->journal, &tag);
 }
@@ -573,8 +610,8 @@ static void gate_note_clean(struct gate *gate, const struct request *request)
 static void gate_remember_clean(struct gate *gate, const struct request *request)
 {
 	if ((!request->may_be_marked && !request->may_be_remembered) ||
-	    request->generation != pool_generation(gate->pool) ||
-	    !file_state_settled(&request->state) || !group_lock_out_writers(request->fd))
+	    request->generation != pool_generation(gate->pool) || !request->is_settled ||
+	    !group_lock_out_writers(request->fd))
 		return;
 	if (gate_still_holds(request)) {
 		gate_note_clean(gate, request);
@@ -584,7 +621,8 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 	group_let_writers_in(request->fd);
 }
 
-/* Something was found in a file that may have been verified before, in this very state. */
+/* A file that may have been verified before, in this very state, is not clean, or cannot be called
+ * so. */
 static void gate_forget_clean(struct gate *gate, const struct request *request)
 {
 	struct verdict_tag tag;
@@ -653,13 +691,16 @@ static void gate_settle(struct gate *gate, struct request *request,
 	if (!allow)
 		gate_note_denied(gate, request, verdict, UINT64_MAX);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
-	gate->counters.verdicts[verdict->verdict]++;
+	if (request->n_openers || request->is_moved)
+		gate->counters.verdicts[verdict->verdict]++;
+	else
+		gate->counters.scans[verdict->verdict]++;
 	if (!allow)
 		gate->counters.denied += answered;
 
 	if (verdict->verdict == VERDICT_CLEAN && may_remember)
 		gate_remember_clean(gate, request);
-	else if (verdict->verdict == VERDICT_INFECTED)
+	else if (verdict->verdict != VERDICT_CLEAN)
 		gate_forget_clean(gate, request);
 	request_tell(request, verdict);
 	if (verdict->verdict == VERDICT_INFECTED)
@@ -684,13 +725,13 @@ static bool gate_has_writer(const struct request *request)
  * Whether a verdict on bytes that are no longer the file's still lets the openers through. While
  * somebody writes, any verdict is outrun the moment it is given, and openers of a busy log must not
  * wait for ever: after a few attempts the last one counts, this once. Without a writer the next
- * scan will hold.
+ * scan will hold. Those for whom nobody is held are told that it changes: whoever keeps changing
+ * the mode of his file must not keep a full scan busy.
  */
 static bool gate_must_scan_again(const struct request *request)
 {
-	if (request->rescans < RESCANS_AT_ONCE)
-		return true;
-	return (request->n_events || request->askers) && !gate_has_writer(request);
+	return request->rescans < RESCANS_AT_ONCE ||
+	       (request->n_events && !gate_has_writer(request));
 }
 
 static void gate_scan_again(struct gate *gate, struct request *request)
@@ -705,13 +746,16 @@ static void gate_scan_again(struct gate *gate, struct request *request)
 static void gate_on_verdict(void *context, struct request *request,
 			    const struct wire_verdict *verdict)
 {
+	const struct wire_verdict changed =
+		wire_verdict_make(VERDICT_INCOMPLETE, "it changed while it was scanned");
 	struct gate *gate = context;
-	bool holds = verdict->verdict == VERDICT_INFECTED || gate_still_holds(request);
 
-	if (!holds && gate_must_scan_again(request))
+	if (verdict->verdict == VERDICT_INFECTED || gate_still_holds(request))
+		gate_settle(gate, request, verdict, true);
+	else if (gate_must_scan_again(request))
 		gate_scan_again(gate, request);
 	else
-		gate_settle(gate, request, verdict, holds);
+		gate_settle(gate, request, request->n_events ? verdict : &changed, false);
 }
 
 static void gate_on_lost(void *context, struct request *request, const char *why)
@@ -760,8 +804,7 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 /* No engine can be started, and the last worker has gone. */
 static void gate_fail_waiting(struct gate *gate)
 {
-	const struct wire_verdict verdict =
-		wire_verdict_make(VERDICT_FAILED, "no engine is running");
+	const struct wire_verdict verdict = gate_no_engine();
 	struct request *request, *next;
 
 	if (!gate->engine_down || pool_alive(gate->pool))
@@ -816,6 +859,7 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	if (!gate->verdicts)
 		return -ENOMEM;
 	gate->conf = conf;
+	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
 	/* Who waits for a verdict that no longer matters need not wait on. */
@@ -836,6 +880,7 @@ void gate_mounts_changed(struct gate *gate)
 		ids[i] = mounts->mounts[i].id;
 	verdicts_mounts_changed(gate->verdicts, ids, ids ? mounts->n : 0);
 	free(ids);
+	gate_check_closes(gate);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
 }
 

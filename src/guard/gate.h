@@ -44,6 +44,7 @@ struct gate {
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
 	struct verdicts *verdicts; /* what was verified before */
+	unsigned closes_epoch;	   /* of the group, when closes may have gone unseen last */
 	struct journal *journal;   /* and outlives us; NULL: nothing does */
 	struct alert alert;	   /* what the reporter is told */
 	struct location location;  /* of the file looked at; only here as it is large */

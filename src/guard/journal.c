@@ -20,7 +20,7 @@
 
 #define MAGIC UINT32_C(0x68667664)
 /* Of the file, and of what verdicts_tag() makes tags of. */
-#define VERSION 1
+#define VERSION 2
 
 /* Tags read or written at once. */
 #define CHUNK 256
@@ -87,7 +87,8 @@ static int journal_put_table(struct journal *journal, int fd)
 
 	journal->n = 0;
 	for (size_t place = 0; place < capacity && r == 0; place++) {
-		n += verdicts_at(journal->verdicts, place, &chunk[n]);
+		n += verdicts_at(journal->verdicts, place, &chunk[n]) &&
+		     verdict_tag_is_of_root(&chunk[n]);
 		if (n < CHUNK && place + 1 < capacity)
 			continue;
 		r = journal_put(fd, chunk, n * sizeof(*chunk));
@@ -159,7 +160,7 @@ void journal_add(struct journal *journal, const struct verdict_tag *tag)
 {
 	size_t head;
 
-	if (!journal)
+	if (!journal || !verdict_tag_is_of_root(tag))
 		return;
 	head = atomic_load_explicit(&journal->head, memory_order_relaxed);
 	if (head - atomic_load_explicit(&journal->tail, memory_order_acquire) == JOURNAL_RING)

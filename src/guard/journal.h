@@ -13,6 +13,9 @@
  * tags. One that is damaged, or of another boot or format, is begun anew; one that is not ours is
  * refused.
  *
+ * Only tags of files that nobody but root may write to are kept: those of others do not outlive the
+ * process, see verdicts.h.
+ *
  * There is none without unique mount ids: which mounts have gone between two guards nobody knows.
  */
 #include "verdicts.h"
@@ -35,7 +38,7 @@ struct journal *journal_open(int directory, struct verdicts *verdicts, char *pro
 /* journal_free() closes it without writing what is in the ring. Takes NULL. Returns NULL. */
 struct journal *journal_free(struct journal *journal);
 
-/* journal_add() puts a tag into the ring. For the loop: never waits. Takes NULL. */
+/* journal_add() puts a tag that is kept into the ring. For the loop: never waits. Takes NULL. */
 void journal_add(struct journal *journal, const struct verdict_tag *tag);
 
 /* journal_forget() has the file written anew, from the table: a tag was taken out. For the loop:

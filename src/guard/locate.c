@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "locate.h"
 
-#include "../common/filesystem.h"
 #include "file.h"
 #include "handle.h"
 
@@ -156,7 +155,7 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	location->device = 0;
 	location->scope = POLICY_NOT_INCLUDED;
 	location->events_tell_of_change = location->times_tell_of_change = false;
-	location->is_remote = false;
+	location->kind = FILESYSTEM_LOCAL;
 	location->error = file_path(fd, location->path, sizeof(location->path));
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
 		  STATX_TYPE | STATX_INO | STATX_NLINK | STATX_MNT_ID, &file) < 0) {
@@ -183,8 +182,8 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 		return;
 	}
 	location->device = search.mount->device;
-	location->events_tell_of_change = filesystem_kind(search.mount->type) == FILESYSTEM_LOCAL;
-	location->is_remote = filesystem_kind(search.mount->type) == FILESYSTEM_REMOTE;
+	location->kind = filesystem_kind(search.mount->type);
+	location->events_tell_of_change = location->kind == FILESYSTEM_LOCAL;
 	location->times_tell_of_change = filesystem_keeps_times(search.mount->type);
 	search_names(&search, location);
 	/* Its handle leads to any of the links of a file, not to the one that was opened. */

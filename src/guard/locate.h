@@ -11,6 +11,7 @@
  *
  * For that it may open a directory, which raises no event, and waits for nothing but a local disk.
  */
+#include "../common/filesystem.h"
 #include "../common/mounts.h"
 #include "../common/policy.h"
 
@@ -20,11 +21,11 @@
 #define LOCATION_PATH_MAX 65536
 
 struct location {
-	int error; /* negative errno: it cannot be told; scope and device mean nothing then */
+	int error; /* negative errno: it cannot be told; scope, device and kind mean nothing then */
 	enum policy_scope scope;
 	uint64_t device;	    /* of its superblock, as in struct mount */
 	bool events_tell_of_change; /* no other machine or program changes its files unseen */
-	bool is_remote;		    /* whoever reads its files may have to wait for others */
+	enum filesystem_kind kind;  /* of its filesystem */
 	bool times_tell_of_change;  /* each change is seen in its times, which nobody can set */
 	/* A name that is in scope; where none is, the one it was opened by; where that is not one
 	 * of ours, any, or one for people. */

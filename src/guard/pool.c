@@ -144,6 +144,8 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 {
 	const struct wire_verdict *verdict = (const void *)message;
 	struct worker_delivery *delivery = context;
+	const uint64_t deadline_us =
+		delivery->worker->engine->info.scan_deadline_ms * CLOCK_US_PER_MS;
 
 	if (!delivery->worker->request || verdict->id != delivery->worker->scan_id ||
 	    verdict->verdict >= VERDICT_COUNT ||
@@ -152,6 +154,9 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 		return -EPROTO;
 	delivery->verdict = *verdict;
 	delivery->verdict.flags = 0;
+	/* It is what a full scan pauses for, and a worker may have been made to say anything. */
+	if (delivery->verdict.cpu_us > deadline_us)
+		delivery->verdict.cpu_us = deadline_us;
 	return 0;
 }
 

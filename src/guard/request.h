@@ -46,6 +46,7 @@ struct asker {
 struct request {
 	struct file_id id;	 /* the key */
 	struct file_state state; /* when the scan began */
+	bool is_settled;	 /* any later change makes another state, see file.h */
 	int fd;
 	struct event *events;
 	unsigned n_events;  /* that wait */

@@ -18,7 +18,8 @@
 #define MOUNTS_MAX 4096
 
 /* What a tag is made of, without the mount's id. */
-#define IDENTITY_MASK (STATX_TYPE | STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
+#define IDENTITY_MASK                                                                              \
+	(STATX_TYPE | STATX_MODE | STATX_UID | STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME)
 
 struct slot {
 	_Atomic uint64_t half[2];
@@ -36,6 +37,10 @@ struct verdicts {
 	bool has_unique_mount_ids;
 	size_t n; /* of tags */
 
+	/* Of files that others than root may write to. */
+	_Atomic uint64_t *closes; /* by writers, as many counters as buckets: files share them */
+	_Atomic uint64_t missed;  /* closes; begins with a random number */
+
 	/* Without unique ids: how often a mount of this id has come or gone; odd while it is there.
 	 */
 	_Atomic uint32_t turns[MOUNTS_MAX];
@@ -45,12 +50,13 @@ struct verdicts {
 /* What is hashed, up to the last byte of the handle. */
 struct identity {
 	uint64_t mount, turn;
+	uint64_t closes, missed; /* 0 where nobody but root may write */
 	struct file_id id;
 	struct file_state state;
 	uint64_t signatures;
 	struct handle handle;
 };
-_Static_assert(offsetof(struct identity, handle.bytes) == 8 * sizeof(uint64_t) + 2 * sizeof(int),
+_Static_assert(offsetof(struct identity, handle.bytes) == 10 * sizeof(uint64_t) + 2 * sizeof(int),
 	       "there is no padding");
 
 _Static_assert(sizeof(struct bucket) == BUCKET_SIZE, "a bucket is a cache line");
@@ -122,23 +128,29 @@ struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids)
 {
 	struct verdicts *verdicts = calloc(1, sizeof(*verdicts));
 	size_t n = count_buckets(bytes);
+	uint64_t missed;
 
 	if (!verdicts)
 		return NULL;
 	verdicts->has_unique_mount_ids = has_unique_mount_ids;
 	verdicts->n_buckets = n;
 	verdicts->buckets = aligned_alloc(BUCKET_SIZE, n * BUCKET_SIZE);
-	if (!verdicts->buckets ||
-	    getrandom(verdicts->key, sizeof(verdicts->key), 0) != sizeof(verdicts->key))
+	verdicts->closes = calloc(n, sizeof(*verdicts->closes));
+	if (!verdicts->buckets || !verdicts->closes ||
+	    getrandom(verdicts->key, sizeof(verdicts->key), 0) != sizeof(verdicts->key) ||
+	    getrandom(&missed, sizeof(missed), 0) != sizeof(missed))
 		return verdicts_free(verdicts);
+	verdicts->missed = missed;
 	memset(verdicts->buckets, 0, n * BUCKET_SIZE);
 	return verdicts;
 }
 
 struct verdicts *verdicts_free(struct verdicts *verdicts)
 {
-	if (verdicts)
+	if (verdicts) {
 		free(verdicts->buckets);
+		free(verdicts->closes);
+	}
 	free(verdicts);
 	return NULL;
 }
@@ -251,8 +263,27 @@ static uint64_t verdicts_turn(const struct verdicts *verdicts, uint64_t mount)
 	return turn % 2 ? turn : 2 * verdicts->n_changes;
 }
 
+static _Atomic uint64_t *verdicts_closes(const struct verdicts *verdicts, struct file_id id)
+{
+	/* The golden ratio spreads neighbours; who makes files share a counter has them scanned
+	 * again, no more. */
+	uint64_t hash = (id.inode ^ id.device << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &verdicts->closes[(hash >> 32) & (verdicts->n_buckets - 1)];
+}
+
+void verdicts_closed(struct verdicts *verdicts, struct file_id id)
+{
+	(*verdicts_closes(verdicts, id))++;
+}
+
+void verdicts_closes_missed(struct verdicts *verdicts)
+{
+	verdicts->missed++;
+}
+
 static int verdicts_identify(const struct verdicts *verdicts, int directory, const char *name,
-			     struct identity *identity)
+			     struct identity *identity, bool *ret_of_root)
 {
 	const unsigned mask = IDENTITY_MASK |
 			      (verdicts->has_unique_mount_ids ? STATX_MNT_ID_UNIQUE : STATX_MNT_ID);
@@ -271,6 +302,11 @@ static int verdicts_identify(const struct verdicts *verdicts, int directory, con
 	identity->mount = status.stx_mnt_id;
 	if (!verdicts->has_unique_mount_ids)
 		identity->turn = verdicts_turn(verdicts, identity->mount);
+	*ret_of_root = file_only_root_writes(&status);
+	if (!*ret_of_root) {
+		identity->closes = *verdicts_closes(verdicts, identity->id);
+		identity->missed = verdicts->missed;
+	}
 	r = handle_at(directory, name, &identity->handle);
 	/* An overlay, say. */
 	return r == -EOPNOTSUPP ? 0 : r;
@@ -281,13 +317,15 @@ int verdicts_tag(const struct verdicts *verdicts, int directory, const char *nam
 		 struct file_state *ret_state)
 {
 	struct identity identity = {.signatures = signatures};
-	int r = verdicts_identify(verdicts, directory, name, &identity);
+	bool of_root = false;
+	int r = verdicts_identify(verdicts, directory, name, &identity, &of_root);
 
 	if (r < 0)
 		return r;
 	(void)crypto_shorthash_siphashx24(
 		(unsigned char *)ret_tag, (const unsigned char *)&identity,
 		offsetof(struct identity, handle.bytes) + identity.handle.size, verdicts->key);
+	ret_tag->half[1] = (ret_tag->half[1] & ~UINT64_C(1)) | of_root;
 	if (ret_id)
 		*ret_id = identity.id;
 	if (ret_state)

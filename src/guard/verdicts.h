@@ -9,6 +9,12 @@
  * Whether a file has been verified is whether its tag is here: any change makes another tag, and
  * nobody without the key can make two files have one. Only complete, clean verdicts are put in.
  *
+ * Two system calls change the bytes of a file and not its ctime (XFS_IOC_SWAPEXT,
+ * EXT4_IOC_MOVE_EXT), for whoever has it open for writing. So the tag of a file that others than
+ * root may write to also holds how often such files were closed by writers, and changes with the
+ * process: whoever puts it in must be told of each close. Whether it is such a file is told by the
+ * tag itself; to become one changes the ctime.
+ *
  * The mount is told by its unique id (Linux 6.8), or by its id and how often that has been used
  * again: a filesystem that was unmounted may have been changed elsewhere, times and all.
  *
@@ -27,6 +33,12 @@ struct verdict_tag {
 	uint64_t half[2];
 };
 _Static_assert(sizeof(struct verdict_tag) == VERDICTS_TAG_SIZE, "the file format");
+
+/* verdict_tag_is_of_root() says whether nobody but root may write to the file of this tag. */
+static inline bool verdict_tag_is_of_root(const struct verdict_tag *tag)
+{
+	return tag->half[1] & 1;
+}
 
 struct verdicts;
 
@@ -58,6 +70,11 @@ bool verdicts_use(struct verdicts *verdicts, const struct verdict_tag *tag);
 /* verdicts_add() puts a tag in; verdicts_remove() takes it out. */
 void verdicts_add(struct verdicts *verdicts, const struct verdict_tag *tag);
 void verdicts_remove(struct verdicts *verdicts, const struct verdict_tag *tag);
+
+/* verdicts_closed() is told that somebody who could write to a file has closed it, on whatever
+ * mount; verdicts_closes_missed() that such closes may have gone unseen. For the loop. */
+void verdicts_closed(struct verdicts *verdicts, struct file_id id);
+void verdicts_closes_missed(struct verdicts *verdicts);
 
 /*
  * verdicts_mounts_changed() is told the ids of all mounts there are (the ids of mountinfo), after

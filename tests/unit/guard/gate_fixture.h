@@ -36,6 +36,7 @@
 static struct {
 	int kernel;		 /* the test's end of the group */
 	uint64_t now_us;	 /* since the machine was started */
+	uint64_t started_us;	 /* when that was */
 	unsigned marks, unmarks; /* on files */
 } fake;
 
@@ -69,7 +70,7 @@ bool __wrap_group_forget(struct group *group, int fd)
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 {
-	uint64_t now_us = clock == CLOCK_REALTIME ? WALL_US + fake.now_us : fake.now_us;
+	uint64_t now_us = clock == CLOCK_REALTIME ? fake.started_us + fake.now_us : fake.now_us;
 
 	time->tv_sec = (time_t)(now_us / SECOND);
 	time->tv_nsec = (long)(now_us % SECOND) * 1000;
@@ -161,6 +162,7 @@ static inline int fixture_init(struct fixture *fixture)
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		fixture->workers[i].fd = -1;
 	fake.now_us = 1000000 * SECOND;
+	fake.started_us = WALL_US;
 	fake.marks = fake.unmarks = 0;
 	fixture->outbox = outbox_new(16);
 	if (!fixture->conf || !fixture->outbox || chan_pair(ends) < 0 ||
@@ -231,11 +233,23 @@ static inline struct mount *scratch_mount(struct fixture *fixture)
 /* What is verified is remembered where times tell of each change. */
 static inline void memory_or_skip(struct fixture *fixture)
 {
-	if (filesystem_keeps_times(scratch_mount(fixture)->type))
+	if (geteuid() == 0 && filesystem_keeps_times(scratch_mount(fixture)->type))
 		return;
-	print_message("skipped: nothing is remembered of files on %s\n",
+	print_message("skipped: nothing is remembered of files on %s, or of files of others than "
+		      "root\n",
 		      scratch_mount(fixture)->type);
 	skip();
+}
+
+/* As if what the files are on were marked. */
+static inline void watch_scratch(struct fixture *fixture)
+{
+	struct watch *watch = &fixture->gate.watch;
+
+	watch->marks = calloc(1, sizeof(*watch->marks));
+	assert_non_null(watch->marks);
+	watch->n_marks = 1;
+	watch->marks[0].device = scratch_mount(fixture)->device;
 }
 
 static inline uint64_t inode_of(const char *name)
@@ -269,6 +283,38 @@ static inline int open_by(struct fixture *fixture, const char *name, int32_t pid
 static inline int open_file(struct fixture *fixture, const char *name)
 {
 	return open_by(fixture, name, OPENER_PID);
+}
+
+/* Somebody closes a file that he could write to. */
+static inline void close_written(struct fixture *fixture, const char *name)
+{
+	const struct fanotify_event_metadata metadata = {
+		.event_len = FAN_EVENT_METADATA_LEN,
+		.vers = FANOTIFY_METADATA_VERSION,
+		.metadata_len = FAN_EVENT_METADATA_LEN,
+		.mask = FAN_CLOSE_WRITE,
+		.fd = open(name, O_RDONLY | O_CLOEXEC),
+		.pid = OPENER_PID,
+	};
+
+	assert_true(metadata.fd >= 0);
+	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
+	run(fixture);
+}
+
+/* The kernel has lost events. */
+static inline void overflow(struct fixture *fixture)
+{
+	const struct fanotify_event_metadata metadata = {
+		.event_len = FAN_EVENT_METADATA_LEN,
+		.vers = FANOTIFY_METADATA_VERSION,
+		.metadata_len = FAN_EVENT_METADATA_LEN,
+		.mask = FAN_Q_OVERFLOW,
+		.fd = FAN_NOFD,
+	};
+
+	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
+	run(fixture);
 }
 
 static inline void assert_held(int fd)

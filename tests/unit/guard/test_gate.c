@@ -418,6 +418,20 @@ static void it_need_not_be_in_scope(void **state)
 	assert_told(&probe, VERDICT_INFECTED, "Eicar-Test");
 }
 
+static void an_empty_file_is_remembered_too(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	ask(fixture, &probe, "empty", LANE_DEMAND);
+	assert_told(&probe, VERDICT_CLEAN, "");
+	assert_int_equal(probe.verdict.flags, 0);
+	ask(fixture, &probe, "empty", LANE_DEMAND);
+	assert_true(is_known(&probe));
+}
+
 static void an_empty_file_is_clean_without_a_worker(void **state)
 {
 	struct fixture *fixture = *state;
@@ -474,20 +488,22 @@ static void nothing_but_clean_is_remembered(void **state)
 	}
 }
 
-static void what_was_found_in_a_remembered_file_counts(void **state)
+static void what_is_not_clean_any_more_is_not_remembered(void **state)
 {
 	struct fixture *fixture = *state;
 	struct probe probe;
 
 	memory_or_skip(fixture);
 	start_engine(fixture);
-	verify(fixture, "file", VERDICT_CLEAN);
-	assert_int_equal(fake.unmarks, 0);
-	verify(fixture, "file", VERDICT_INFECTED);
-	assert_int_equal(fake.unmarks, 1);
-	ask(fixture, &probe, "file", LANE_DEMAND);
-	assert_int_equal(probe.n_told, 0);
-	send_verdict(fixture, VERDICT_INFECTED, "");
+	for (enum verdict verdict = VERDICT_CLEAN + 1; verdict < VERDICT_COUNT; verdict++) {
+		verify(fixture, "file", VERDICT_CLEAN);
+		fake.unmarks = 0;
+		verify(fixture, "file", verdict);
+		assert_int_equal(fake.unmarks, 1);
+		ask(fixture, &probe, "file", LANE_DEMAND);
+		assert_int_equal(probe.n_told, 0);
+		send_verdict(fixture, verdict, "");
+	}
 	assert_held(open_file(fixture, "file"));
 }
 
@@ -528,13 +544,235 @@ static void a_file_that_changed_is_scanned_again_for_who_asks(void **state)
 
 	start_engine(fixture);
 	ask(fixture, &probe, "other", LANE_DEMAND);
-	for (size_t size = 1; size <= 10; size++) {
+	for (size_t size = 1; size <= 3; size++) {
 		scratch_write("other", "0123456789", size);
 		send_verdict(fixture, VERDICT_CLEAN, "");
 		assert_int_equal(probe.n_told, 0);
 	}
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_told(&probe, VERDICT_CLEAN, "");
+}
+
+/* Or whoever changes his file again and again would keep a full scan busy. */
+static void who_asks_for_a_file_that_never_rests_is_told_so(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	ask(fixture, &probe, "other", LANE_SCHEDULED);
+	for (size_t size = 1; size <= 4; size++) {
+		assert_int_equal(probe.n_told, 0);
+		scratch_write("other", "0123456789", size);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+	}
+	assert_told(&probe, VERDICT_INCOMPLETE, "it changed while it was scanned");
+	assert_int_equal(next_scan(fixture), 0);
+	assert_int_equal(fixture->gate.requests.n_requests, 0);
+	ask(fixture, &probe, "other", LANE_SCHEDULED);
+	assert_int_equal(probe.n_told, 0);
+}
+
+/* A millisecond later. */
+static void set_clock_to_change_of(const char *name)
+{
+	struct stat status;
+
+	assert_int_equal(stat(name, &status), 0);
+	fake.started_us = (uint64_t)status.st_ctim.tv_sec * SECOND +
+			  (uint64_t)status.st_ctim.tv_nsec / 1000 + 1000 - fake.now_us;
+}
+
+/* A change in the same tick of the clock could not be seen. */
+static void what_had_just_changed_when_it_was_scanned_is_not_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	scratch_write("file", "content", 7);
+	set_clock_to_change_of("file");
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(next_scan(fixture), inode_of("file"));
+	fake.started_us = WALL_US;
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&probe, VERDICT_CLEAN, "");
+
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_true(is_known(&probe));
+}
+
+/* It counts when the worker gets it, not when somebody asked. */
+static void what_changed_while_it_waited_is_not_remembered_either(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe first, second;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	ask(fixture, &first, "other", LANE_DEMAND);
+	ask(fixture, &second, "file", LANE_DEMAND);
+	scratch_write("file", "content", 7);
+	set_clock_to_change_of("file");
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_int_equal(next_scan(fixture), inode_of("file"));
+	fake.started_us = WALL_US;
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&second, VERDICT_CLEAN, "");
+	ask(fixture, &second, "file", LANE_DEMAND);
+	assert_int_equal(second.n_told, 0);
+}
+
+static void make_user_file(void)
+{
+	scratch_write("users", "content", 7);
+	assert_int_equal(chown("users", 12345, 12345), 0);
+}
+
+/* Two system calls change its bytes and not its times. */
+static void what_a_user_may_write_is_scanned_again_after_each_close(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	watch_scratch(fixture);
+	make_user_file();
+	verify(fixture, "users", VERDICT_CLEAN);
+	verify(fixture, "file", VERDICT_CLEAN);
+	ask(fixture, &probe, "users", LANE_DEMAND);
+	assert_true(is_known(&probe));
+
+	close_written(fixture, "users");
+	ask(fixture, &probe, "users", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	ask(fixture, &probe, "users", LANE_DEMAND);
+	assert_true(is_known(&probe));
+
+	overflow(fixture);
+	assert_int_equal(fixture->gate.counters.overflows, 1);
+	ask(fixture, &probe, "users", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+
+	/* Nobody but root could have done so here. */
+	close_written(fixture, "file");
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_true(is_known(&probe));
+}
+
+/* Whoever unmarks a filesystem makes the group forget. */
+static void what_is_no_longer_watched_may_have_been_closed_unseen(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	watch_scratch(fixture);
+	make_user_file();
+	gate_mounts_changed(&fixture->gate);
+	for (unsigned i = 0; i < 2; i++) {
+		verify(fixture, "users", VERDICT_CLEAN);
+		/* Neither is a reason by itself. */
+		gate_mounts_changed(&fixture->gate);
+		assert_int_equal(gate_set_conf(&fixture->gate, fixture->conf), 0);
+		ask(fixture, &probe, "users", LANE_DEMAND);
+		assert_true(is_known(&probe));
+
+		group_forget_all(&fixture->gate.group);
+		if (i)
+			gate_mounts_changed(&fixture->gate);
+		else
+			assert_int_equal(gate_set_conf(&fixture->gate, fixture->conf), 0);
+		ask(fixture, &probe, "users", LANE_DEMAND);
+		assert_int_equal(probe.n_told, 0);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+	}
+}
+
+static void where_no_close_is_seen_only_what_root_writes_is_remembered(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	make_user_file();
+	verify(fixture, "users", VERDICT_CLEAN);
+	ask(fixture, &probe, "users", LANE_DEMAND);
+	assert_int_equal(probe.n_told, 0);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	verify(fixture, "file", VERDICT_CLEAN);
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	assert_true(is_known(&probe));
+}
+
+/* What was opened is what needs attention. */
+static void scans_are_counted_apart_from_opens(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct control_counters *counters = &fixture->gate.counters;
+	struct probe probe;
+
+	start_engine(fixture);
+	ask(fixture, &probe, "file", LANE_SCHEDULED);
+	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
+	ask(fixture, &probe, "file", LANE_DEMAND);
+	send_verdict(fixture, VERDICT_FAILED, "reason");
+	assert_int_equal(counters->scans[VERDICT_INCOMPLETE], 1);
+	assert_int_equal(counters->scans[VERDICT_FAILED], 1);
+	assert_int_equal(counters->verdicts[VERDICT_INCOMPLETE], 0);
+	assert_int_equal(counters->verdicts[VERDICT_FAILED], 0);
+
+	ask(fixture, &probe, "file", LANE_SCHEDULED);
+	(void)open_file(fixture, "file");
+	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
+	assert_int_equal(counters->scans[VERDICT_INCOMPLETE], 1);
+	assert_int_equal(counters->verdicts[VERDICT_INCOMPLETE], 1);
+}
+
+/* A worker may have been taken over by what it scanned. */
+static void no_scan_takes_longer_than_it_may(void **state)
+{
+	struct wire_verdict verdict = wire_verdict_make(VERDICT_CLEAN, "");
+	struct fixture *fixture = *state;
+	struct probe probe;
+
+	start_engine(fixture);
+	for (unsigned i = 0; i < 2; i++) {
+		ask_with(fixture, &probe, "file",
+			 &(const struct gate_order){.lane = LANE_DEMAND, .afresh = true});
+		assert_int_not_equal(next_scan(fixture), 0);
+		verdict.id = fixture->workers[0].scan;
+		verdict.cpu_us = i ? UINT64_MAX : 12345;
+		fixture->workers[0].scan = 0;
+		assert_int_equal(chan_send(fixture->workers[0].fd, &verdict.header, -1), 0);
+		run(fixture);
+		assert_told(&probe, VERDICT_CLEAN, "");
+		assert_int_equal(probe.verdict.cpu_us, i ? 60 * SECOND : 12345);
+	}
+}
+
+static void files_that_the_kernel_makes_up_are_not_scanned(void **state)
+{
+	struct fixture *fixture = *state;
+	struct mount *mount = scratch_mount(fixture);
+	struct probe probe;
+
+	free(mount->type);
+	mount->type = strdup("sysfs");
+	start_engine(fixture);
+	ask_with(fixture, &probe, "file",
+		 &(const struct gate_order){.lane = LANE_SCHEDULED, .remote = true});
+	assert_told(&probe, VERDICT_FAILED, "it is on the kernel's own filesystem");
+	assert_int_equal(next_scan(fixture), 0);
 }
 
 static void under_other_signatures_nothing_is_known(void **state)
@@ -568,17 +806,13 @@ static void under_other_signatures_nothing_is_known(void **state)
 static void only_what_is_watched_gets_a_mark(void **state)
 {
 	struct fixture *fixture = *state;
-	struct watch *watch = &fixture->gate.watch;
 
 	memory_or_skip(fixture);
 	start_engine(fixture);
 	verify(fixture, "file", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 0);
 
-	watch->marks = calloc(1, sizeof(*watch->marks));
-	assert_non_null(watch->marks);
-	watch->n_marks = 1;
-	watch->marks[0].device = scratch_mount(fixture)->device;
+	watch_scratch(fixture);
 	verify(fixture, "file", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 1);
 	assert_int_equal(fixture->gate.counters.marks, 1);
@@ -635,8 +869,10 @@ static void who_asks_is_told_when_it_cannot_be_scanned(void **state)
 	assert_int_equal(probe.n_told, 0);
 	gate_engine_down(&fixture->gate);
 	assert_told(&probe, VERDICT_FAILED, "no engine is running");
+	assert_int_equal(probe.verdict.flags, WIRE_VERDICT_NO_ENGINE);
 	ask(fixture, &probe, "file", LANE_DEMAND);
 	assert_told(&probe, VERDICT_FAILED, "no engine is running");
+	assert_int_equal(probe.verdict.flags, WIRE_VERDICT_NO_ENGINE);
 	assert_int_equal(fixture->gate.requests.n_requests, 0);
 }
 
@@ -1026,10 +1262,20 @@ int main(void)
 		TEST(who_asks_is_told_the_verdict),
 		TEST(it_need_not_be_in_scope),
 		TEST(an_empty_file_is_clean_without_a_worker),
+		TEST(an_empty_file_is_remembered_too),
 		TEST(a_clean_file_is_remembered),
 		TEST(afresh_it_is_scanned_all_the_same),
 		TEST(nothing_but_clean_is_remembered),
-		TEST(what_was_found_in_a_remembered_file_counts),
+		TEST(what_is_not_clean_any_more_is_not_remembered),
+		TEST(who_asks_for_a_file_that_never_rests_is_told_so),
+		TEST(what_had_just_changed_when_it_was_scanned_is_not_remembered),
+		TEST(what_changed_while_it_waited_is_not_remembered_either),
+		TEST(what_a_user_may_write_is_scanned_again_after_each_close),
+		TEST(what_is_no_longer_watched_may_have_been_closed_unseen),
+		TEST(where_no_close_is_seen_only_what_root_writes_is_remembered),
+		TEST(scans_are_counted_apart_from_opens),
+		TEST(no_scan_takes_longer_than_it_may),
+		TEST(files_that_the_kernel_makes_up_are_not_scanned),
 		TEST(a_file_that_was_written_is_not_known),
 		TEST(a_file_that_has_a_writer_is_not_remembered),
 		TEST(a_file_that_changed_is_scanned_again_for_who_asks),

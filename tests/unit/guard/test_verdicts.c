@@ -283,6 +283,81 @@ static void a_file_has_one_tag_under_all_its_names(void **state)
 		assert_other(before, after);
 }
 
+static void root_or_skip(void)
+{
+	if (geteuid() == 0)
+		return;
+	print_message("skipped: only root can make files that only root may write to\n");
+	skip();
+}
+
+static void a_tag_says_whether_only_root_writes(void **state)
+{
+	static const struct {
+		uid_t owner;
+		mode_t mode;
+		bool of_root;
+	} cases[] = {
+		{0, 0644, true},  {0, 0755, true},  {0, 0400, true},	  {0, 0664, false},
+		{0, 0646, false}, {0, 0602, false}, {12345, 0600, false}, {12345, 0444, false},
+	};
+	struct verdict_tag tag;
+
+	root_or_skip();
+	scratch_write("file", "", 0);
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		assert_int_equal(chown("file", cases[i].owner, 0), 0);
+		assert_int_equal(chmod("file", cases[i].mode), 0);
+		tag = tag_of(*state, "file");
+		assert_int_equal(verdict_tag_is_of_root(&tag), cases[i].of_root);
+	}
+}
+
+/* Each of its closes by a writer, whichever other files there are. */
+static void what_others_may_write_has_another_tag_after_each_close(void **state)
+{
+	struct verdict_tag first, second, of_root;
+	struct file_id id;
+
+	root_or_skip();
+	scratch_write("file", "", 0);
+	of_root = tag_of(*state, "file");
+	assert_int_equal(verdicts_tag(*state, AT_FDCWD, "file", SIGNATURES, &first, &id, NULL), 0);
+	verdicts_closed(*state, id);
+	verdicts_closes_missed(*state);
+	assert_same(of_root, tag_of(*state, "file"));
+
+	assert_int_equal(chmod("file", 0666), 0);
+	first = tag_of(*state, "file");
+	assert_same(first, tag_of(*state, "file"));
+	verdicts_closed(*state, id);
+	second = tag_of(*state, "file");
+	assert_other(first, second);
+	id.inode++;
+	verdicts_closed(*state, id);
+	assert_same(second, tag_of(*state, "file"));
+	verdicts_closes_missed(*state);
+	assert_other(second, tag_of(*state, "file"));
+}
+
+/* Under the same key: nobody has seen what was closed in between. */
+static void another_process_has_other_tags_of_what_others_may_write(void **state)
+{
+	struct verdicts *next = verdicts_new(BIG, has_unique_mount_ids());
+	unsigned char key[VERDICTS_KEY_SIZE];
+
+	root_or_skip();
+	assert_non_null(next);
+	verdicts_key(*state, key);
+	verdicts_set_key(next, key);
+	scratch_write("file", "", 0);
+	if (has_unique_mount_ids())
+		assert_same(tag_of(*state, "file"), tag_of(next, "file"));
+	assert_int_equal(chmod("file", 0666), 0);
+	assert_other(tag_of(*state, "file"), tag_of(next, "file"));
+	verdicts_free(next);
+}
+
 static void other_signatures_make_another_tag(void **state)
 {
 	scratch_write("file", "", 0);
@@ -903,6 +978,9 @@ int main(void)
 		TEST(room_is_as_much_as_fits),
 		TEST(what_is_put_in_is_there),
 		TEST(half_a_tag_is_none),
+		TEST(a_tag_says_whether_only_root_writes),
+		TEST(what_others_may_write_has_another_tag_after_each_close),
+		TEST(another_process_has_other_tags_of_what_others_may_write),
 		TEST(the_least_recently_used_falls_out),
 		TEST(none_is_there_twice),
 		TEST(what_is_taken_out_is_gone),
