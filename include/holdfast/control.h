@@ -91,10 +91,12 @@ struct control_watch_reply {
 _Static_assert(sizeof(struct control_watch_reply) == 4432, "wire format");
 
 /* In state-dir: what the guard keeps, which root alone may change, and its reports, the last
- * CONTROL_REPORTS_MAX of them. */
-#define CONTROL_SCANS_DIR   "scans"
-#define CONTROL_REPORTS_DIR "scans/reports"
-#define CONTROL_REPORTS_MAX 60
+ * CONTROL_REPORTS_MAX of them, as long as they are no larger than CONTROL_REPORTS_BYTES_MAX
+ * together. */
+#define CONTROL_SCANS_DIR	  "scans"
+#define CONTROL_REPORTS_DIR	  "scans/reports"
+#define CONTROL_REPORTS_MAX	  60
+#define CONTROL_REPORTS_BYTES_MAX (UINT64_C(512) << 20)
 
 /* The full scan: asking about it and, for root only, telling it what to do. */
 enum control_full_scan_verb {

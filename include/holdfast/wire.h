@@ -214,8 +214,8 @@ _Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
 /* From the guard: it was verified in this state before, and not scanned now. */
 #define WIRE_VERDICT_KNOWN 1u
 
-/* From the guard: FAILED, as no engine is running. */
-#define WIRE_VERDICT_NO_ENGINE (1u << 1)
+/* From the guard: there is no engine that could scan it. */
+#define WIRE_VERDICT_NO_ENGINE 2u
 
 /* A datagram is never longer than this. */
 #define WIRE_MESSAGE_MAX 8192

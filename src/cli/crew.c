@@ -25,19 +25,26 @@
 /* The guard is busy, or there are too many files on their way to it. */
 #define BUSY_MS 10
 
+/* The last thread waits so long for others to close their connections before it tries again. */
+#define CROWDED_MS 100
+
 struct crew_thread {
 	struct crew *crew;
 	struct lane lane;
 	pthread_t thread;
 	_Atomic uint64_t waiting_since_us; /* 0: it works */
 	bool is_slow;			   /* the last open waited */
+	bool is_answered;		   /* it has had a verdict */
+	struct crew_thread *next_left;
 };
 
 struct crew {
 	struct crew_options options;
-	pthread_mutex_t walk_mutex; /* of walk and has_ended */
+	pthread_mutex_t mutex; /* of all up to n_at_work */
 	struct walk *walk;
 	bool has_ended;
+	struct crew_thread *left; /* whose connections were too many: others take their files */
+	unsigned n_at_work;	  /* threads that have not left, nor found nothing more to do */
 	atomic_bool is_stopping;
 	atomic_bool has_failed;
 	atomic_uint n_running;
@@ -73,7 +80,7 @@ static int crew_keep(const struct walk_item *found, struct walk_item *ret_kept)
 	return 0;
 }
 
-/* Steps to the next file. Returns whether there is one. The walk's mutex is held. */
+/* Steps to the next file. Returns whether there is one. The mutex is held. */
 static bool crew_walk(struct crew *crew, struct walk_item *ret_item)
 {
 	while (!crew->has_ended &&
@@ -100,9 +107,9 @@ static bool crew_next(struct crew *crew, struct walk_item *ret_item)
 {
 	bool found;
 
-	(void)pthread_mutex_lock(&crew->walk_mutex);
+	(void)pthread_mutex_lock(&crew->mutex);
 	found = crew_walk(crew, ret_item);
-	(void)pthread_mutex_unlock(&crew->walk_mutex);
+	(void)pthread_mutex_unlock(&crew->mutex);
 	return found;
 }
 
@@ -115,18 +122,68 @@ static void crew_fail(struct crew *crew, const char *problem)
 	crew_stop(crew);
 }
 
+/* Leaves the files to others, where the connection was one too many. Returns whether it was. */
+static bool crew_leave(struct crew_thread *thread)
+{
+	struct crew *crew = thread->crew;
+	bool leaves;
+
+	if (!crew->options.is_limited || thread->lane.fd < 0 || thread->is_answered)
+		return false;
+	(void)pthread_mutex_lock(&crew->mutex);
+	/* Somebody has to go on trying. */
+	leaves = crew->n_at_work > 1;
+	if (leaves) {
+		lane_attach(&thread->lane, -1);
+		crew->n_at_work--;
+		thread->next_left = crew->left;
+		crew->left = thread;
+	}
+	(void)pthread_mutex_unlock(&crew->mutex);
+	if (!leaves)
+		(void)usleep(CROWDED_MS * 1000);
+	return leaves;
+}
+
+/* Takes files of threads that have left. Returns whether there were any; if not, this thread is not
+ * at work any more, and none can leave files to it. */
+static bool crew_take_over(struct crew_thread *thread)
+{
+	struct crew *crew = thread->crew;
+	struct lane_file file;
+
+	(void)pthread_mutex_lock(&crew->mutex);
+	while (crew->left && !lane_is_full(&thread->lane)) {
+		if (crew->left->lane.n_files) {
+			lane_hand_over(&crew->left->lane, &file);
+			lane_put(&thread->lane, &file);
+		} else {
+			crew->left = crew->left->next_left;
+		}
+	}
+	if (!thread->lane.n_files) {
+		lane_attach(&thread->lane, -1);
+		crew->n_at_work--;
+	}
+	(void)pthread_mutex_unlock(&crew->mutex);
+	return thread->lane.n_files > 0;
+}
+
 /* Gets a connection, the first or one instead of one that was lost. Returns whether there is one;
- * if not, the scan ends. */
+ * if not, the scan ends, or this thread has left. */
 static bool crew_connect(struct crew_thread *thread)
 {
 	const struct crew_options *options = &thread->crew->options;
 	char problem[512] = "";
 	int fd;
 
+	if (crew_leave(thread))
+		return false;
 	lane_give_up(&thread->lane, options->tries, "its scanner was lost, again and again");
 	fd = options->connect(options->context, thread->lane.fd, problem, sizeof(problem));
 	if (fd < 0) {
 		lane_give_up(&thread->lane, 0, problem);
+		lane_attach(&thread->lane, -1);
 		crew_fail(thread->crew, problem);
 		return false;
 	}
@@ -151,6 +208,7 @@ static bool crew_await(struct crew_thread *thread, int timeout_ms)
 		else if (n == 0 && timeout_ms == thread->crew->options.silence_ms)
 			r = -ETIMEDOUT;
 	}
+	thread->is_answered |= r > 0;
 	return r >= 0 || r == -EAGAIN || crew_connect(thread);
 }
 
@@ -206,6 +264,14 @@ static bool crew_may_ask_why(const struct crew_thread *thread, int error)
 	return error == -EPERM && thread->crew->options.may_ask_why;
 }
 
+/* Another link to it may be one that can be opened. */
+static void crew_forget_link(struct crew *crew, const struct walk_item *item)
+{
+	(void)pthread_mutex_lock(&crew->mutex);
+	walk_forget_link(crew->walk, item);
+	(void)pthread_mutex_unlock(&crew->mutex);
+}
+
 /* Opens a file and puts it into the lane. */
 static void crew_pass(struct crew_thread *thread, const struct walk_item *item)
 {
@@ -222,6 +288,7 @@ static void crew_pass(struct crew_thread *thread, const struct walk_item *item)
 	if (file.fd >= 0) {
 		lane_put(&thread->lane, &file);
 	} else {
+		crew_forget_link(thread->crew, item);
 		show_unopened(thread->crew->options.show, item->path, error);
 		free(file.path);
 	}
@@ -229,11 +296,12 @@ static void crew_pass(struct crew_thread *thread, const struct walk_item *item)
 
 /* --- threads --- */
 
-static bool crew_work(struct crew_thread *thread)
+/* Returns whether the connection is of use still. */
+static bool crew_scan(struct crew_thread *thread)
 {
 	struct lane *lane = &thread->lane;
-	bool is_alive = crew_connect(thread);
 	struct walk_item item;
+	bool is_alive = true;
 
 	while (is_alive && crew_next(thread->crew, &item)) {
 		unsigned unsent;
@@ -249,17 +317,32 @@ static bool crew_work(struct crew_thread *thread)
 	return is_alive && crew_settle(thread, 0);
 }
 
+/* The last one says that all is done. What nobody took has no verdict: the scan ended early. */
+static void crew_end_thread(struct crew *crew)
+{
+	if (atomic_fetch_sub(&crew->n_running, 1) != 1)
+		return;
+	for (; crew->left; crew->left = crew->left->next_left)
+		lane_give_up(&crew->left->lane, 0, "the scan ended");
+	(void)eventfd_write(crew->done, 1);
+}
+
 static void *crew_run(void *context)
 {
 	struct crew_thread *thread = context;
-	struct crew *crew = thread->crew;
+	bool is_alive = crew_connect(thread);
 
-	(void)crew_work(thread);
-	lane_give_up(&thread->lane, 0, "the scan ended");
-	lane_attach(&thread->lane, -1);
-	if (atomic_fetch_sub(&crew->n_running, 1) == 1)
-		(void)eventfd_write(crew->done, 1);
+	while (is_alive)
+		is_alive = crew_scan(thread) && crew_take_over(thread);
+	crew_end_thread(thread->crew);
 	return NULL;
+}
+
+static void crew_count_at_work(struct crew *crew, int n)
+{
+	(void)pthread_mutex_lock(&crew->mutex);
+	crew->n_at_work += (unsigned)n;
+	(void)pthread_mutex_unlock(&crew->mutex);
 }
 
 static bool crew_begin_thread(struct crew *crew)
@@ -274,10 +357,11 @@ static bool crew_begin_thread(struct crew *crew)
 			 .done = crew_on_done,
 			 .context = thread},
 	};
-	atomic_fetch_add(&crew->n_running, 1);
+	crew_count_at_work(crew, 1);
+	(void)atomic_fetch_add(&crew->n_running, 1);
 	if (pthread_create(&thread->thread, NULL, crew_run, thread) != 0) {
-		if (atomic_fetch_sub(&crew->n_running, 1) == 1)
-			(void)eventfd_write(crew->done, 1);
+		crew_count_at_work(crew, -1);
+		crew_end_thread(crew);
 		return false;
 	}
 	crew->n_threads++;
@@ -293,7 +377,7 @@ struct crew *crew_new(const struct crew_options *options)
 	crew->options = *options;
 	if (crew->options.threads_max > CREW_MAX)
 		crew->options.threads_max = CREW_MAX;
-	(void)pthread_mutex_init(&crew->walk_mutex, NULL);
+	(void)pthread_mutex_init(&crew->mutex, NULL);
 	crew->done = eventfd(0, EFD_CLOEXEC);
 	crew->walk = walk_new(options->paths, options->n_paths, &crew->options.rules, NULL, 0);
 	if (crew->done < 0 || !crew->walk || !crew_begin_thread(crew))
@@ -319,6 +403,7 @@ bool crew_tick(struct crew *crew)
 	for (unsigned i = 0; i < crew->n_threads; i++) {
 		uint64_t since = atomic_load(&crew->threads[i].waiting_since_us);
 
+		/* One that has ended or left does not wait: then no more are begun. */
 		all_wait &= since && since + WAITING_US < now;
 	}
 	/* Once all are done nobody looks at a new one. */
@@ -341,7 +426,7 @@ struct crew *crew_free(struct crew *crew)
 	walk_free(crew->walk);
 	if (crew->done >= 0)
 		close(crew->done);
-	(void)pthread_mutex_destroy(&crew->walk_mutex);
+	(void)pthread_mutex_destroy(&crew->mutex);
 	free(crew);
 	return NULL;
 }

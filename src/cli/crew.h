@@ -21,6 +21,8 @@ struct crew_options {
 	uint32_t flags;		       /* of struct wire_scan */
 	int silence_ms;	  /* a connection that is silent for longer is lost; -1: never */
 	bool may_ask_why; /* WIRE_SCAN_WHY is known there */
+	bool is_limited;  /* a connection that ends before its first answer is one too many: its
+			     thread ends, and others take its files */
 	struct show *show;
 	/*
 	 * Returns a new connection, or a negative errno with what is wrong in problem. lost: the

@@ -70,19 +70,20 @@ static void explain_mount(const struct conf *conf, const struct mount *mount,
 			  const struct mount *begin, char *problem, size_t size)
 {
 	enum filesystem_kind kind = filesystem_kind(mount->type);
-	char point[LINE_ESCAPED_MAX(PATH_MAX)];
+	char point[LINE_ESCAPED_MAX(PATH_MAX)], type[LINE_ESCAPED_MAX(NAME_MAX)];
 
 	line_escape(point, sizeof(point), mount->point);
+	line_escape(type, sizeof(type), mount->type);
 	if (kind == FILESYSTEM_KERNEL)
 		(void)snprintf(problem, size, "%s is the kernel's own filesystem (%s)", point,
-			       mount->type);
+			       type);
 	else if (kind == FILESYSTEM_AUTOMOUNT)
 		(void)snprintf(problem, size, "%s is an automounter's directory", point);
 	else if (kind == FILESYSTEM_REMOTE && !conf->scan_remote_filesystems)
 		(void)snprintf(problem, size,
 			       "%s is a network, cluster or FUSE filesystem (%s), and "
 			       "remote-filesystems = no",
-			       point, mount->type);
+			       point, type);
 	else if (!conf->cross_filesystems && mount->device != begin->device)
 		(void)snprintf(problem, size,
 			       "%s is another filesystem, and cross-filesystems = no", point);

@@ -3,6 +3,7 @@
 
 #include "../common/clock.h"
 #include "../common/line.h"
+#include "../common/scan_numbers.h"
 #include "client.h"
 #include "human.h"
 
@@ -14,6 +15,9 @@
 /* How often --wait asks, and for how long it does without an answer. */
 #define POLL_US	   250000
 #define PATIENCE_S 15
+
+/* After so long it is seen whether a scan could begin. */
+#define BEGIN_US 500000
 
 static const char *const state_names[] = {
 	[CONTROL_FULL_SCAN_IDLE] = "idle",
@@ -120,30 +124,11 @@ void full_scan_print(const struct control_full_scan_reply *reply)
 
 static json_t *full_scan_json_counts(const struct control_full_scan_counts *counts)
 {
-	const struct {
-		const char *name;
-		uint64_t value;
-	} numbers[] = {
-		{"began", (uint64_t)counts->began},
-		{"ended", (uint64_t)counts->ended},
-		{"directories", counts->directories},
-		{"files", counts->files},
-		{"bytes", counts->bytes},
-		{"known", counts->known},
-		{"scanned", counts->scanned},
-		{"bytes_scanned", counts->bytes_scanned},
-		{"infected", counts->infected},
-		{"incomplete", counts->incomplete},
-		{"failed", counts->failed},
-		{"skipped", counts->skipped},
-		{"unreadable", counts->unreadable},
-		{"busy_ms", counts->busy_ms},
-	};
 	json_t *object = json_object();
 
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		(void)json_object_set_new(object, numbers[i].name,
-					  json_integer((json_int_t)numbers[i].value));
+	for (size_t i = 0; i < SCAN_NUMBERS; i++)
+		(void)json_object_set_new(object, scan_numbers[i].name,
+					  json_integer((json_int_t)scan_number(counts, i)));
 	return object;
 }
 
@@ -217,23 +202,32 @@ static void full_scan_draw(const struct control_full_scan_reply *reply)
 		      reply->now.infected);
 }
 
-static int full_scan_result(const struct control_full_scan_reply *reply)
+/* What has kept a scan from its end, or its report from the disk. */
+static int full_scan_problem(const struct control_full_scan_reply *reply)
+{
+	return cli_error("full scan: %s", reply->problem);
+}
+
+/* began: of the scan that was waited for; 0: it ended too soon to be seen. asked: when. */
+static int full_scan_result(const struct control_full_scan_reply *reply, int64_t began,
+			    int64_t asked)
 {
 	const struct control_full_scan_counts *last = &reply->last;
 
-	/* It may not have begun, or left no report: then the last one was another. */
 	if (*reply->problem)
-		return cli_error("full scan: %s", reply->problem);
-	if (reply->state == CONTROL_FULL_SCAN_PAUSED)
-		return CLI_ERROR;
+		return full_scan_problem(reply);
+	if (last->ended < asked || (began && last->began != began))
+		return cli_error("full scan: it was paused, or did not begin: see 'holdfast "
+				 "status'");
 	if (last->infected)
 		return CLI_NO;
 	return last->incomplete || last->failed || last->unreadable ? CLI_ERROR : CLI_OK;
 }
 
-/* Waits until none is running any more. Returns 0 or a negative errno. */
+/* Waits until none is running any more. ret_began: when the last that was seen to run began; 0:
+ * none was. Returns 0 or a negative errno. */
 static int full_scan_wait(const char *run_dir, const struct full_scan_options *options,
-			  struct control_full_scan_reply *reply)
+			  struct control_full_scan_reply *reply, int64_t *ret_began)
 {
 	uint64_t heard_us = clock_monotonic_us();
 	bool is_drawn = options->progress && isatty(STDERR_FILENO);
@@ -244,10 +238,13 @@ static int full_scan_wait(const char *run_dir, const struct full_scan_options *o
 			full_scan_draw(reply);
 		(void)usleep(POLL_US);
 		r = full_scan_ask_once(run_dir, CONTROL_FULL_SCAN_ASK, reply);
-		if (r == 0)
+		if (r == 0) {
 			heard_us = clock_monotonic_us();
-		else if (clock_monotonic_us() - heard_us > PATIENCE_S * CLOCK_US_PER_SEC)
+			if (reply->state == CONTROL_FULL_SCAN_RUNNING && !reply->now.ended)
+				*ret_began = reply->now.began;
+		} else if (clock_monotonic_us() - heard_us > PATIENCE_S * CLOCK_US_PER_SEC) {
 			break;
+		}
 	}
 	if (is_drawn)
 		(void)fputs("\r\033[K", stderr);
@@ -279,6 +276,7 @@ int full_scan_run(const struct cli *cli, const struct full_scan_options *options
 {
 	struct conf *conf = cli_find_service(cli);
 	struct control_full_scan_reply reply;
+	int64_t asked = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC), began = 0;
 	int r, code = CLI_OK;
 
 	if (!conf)
@@ -293,14 +291,20 @@ int full_scan_run(const struct cli *cli, const struct full_scan_options *options
 					 : full_scan_refusal(options->verb, (int)reply.error));
 	}
 	if (r == 0 && options->wait) {
-		r = full_scan_wait(conf->run_dir, options, &reply);
-		code = full_scan_result(&reply);
+		r = full_scan_wait(conf->run_dir, options, &reply, &began);
+		if (r == 0)
+			code = full_scan_result(&reply, began, asked);
+	} else if (r == 0 && options->verb != CONTROL_FULL_SCAN_STOP) {
+		(void)usleep(BEGIN_US);
+		r = full_scan_ask_once(conf->run_dir, CONTROL_FULL_SCAN_ASK, &reply);
+		if (r == 0 && reply.state != CONTROL_FULL_SCAN_RUNNING && *reply.problem)
+			code = full_scan_problem(&reply);
 	}
 	if (r < 0)
 		code = full_scan_unreachable(conf->run_dir, r);
 	else if (cli->json)
 		cli_print_json(full_scan_json(&reply));
-	else
+	else if (code != CLI_ERROR || options->wait)
 		full_scan_print_done(options, &reply);
 	conf_free(conf);
 	return code;

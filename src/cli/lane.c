@@ -20,6 +20,13 @@ void lane_put(struct lane *lane, const struct lane_file *file)
 	slot->tries = 0;
 }
 
+void lane_hand_over(struct lane *lane, struct lane_file *ret_file)
+{
+	*ret_file = lane->files[--lane->n_files];
+	if (lane->n_sent > lane->n_files)
+		lane->n_sent = lane->n_files;
+}
+
 static void lane_forget(struct lane *lane, unsigned i)
 {
 	close(lane->files[i].fd);

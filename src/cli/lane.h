@@ -39,6 +39,9 @@ bool lane_is_full(const struct lane *lane);
 /* lane_put() adds a file, which is sent later; takes over what file owns. The lane is not full. */
 void lane_put(struct lane *lane, const struct lane_file *file);
 
+/* lane_hand_over() takes the file that was put last, which becomes the caller's. There is one. */
+void lane_hand_over(struct lane *lane, struct lane_file *ret_file);
+
 /* lane_send() sends what was put and not sent. Returns 0 or a negative errno: -EAGAIN when the
  * peer must read first, another when the connection is of no use any more. */
 int lane_send(struct lane *lane);

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <holdfast/control.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static bool report_find(const struct cli *cli, struct reports *reports)
 
 	if (!conf)
 		return false;
-	(void)snprintf(reports->directory, sizeof(reports->directory), "%s/scans/reports",
+	(void)snprintf(reports->directory, sizeof(reports->directory), "%s/" CONTROL_REPORTS_DIR,
 		       conf->state_dir);
 	conf_free(conf);
 	reports->n = scandir(reports->directory, &reports->names, report_is_one, alphasort);
@@ -159,10 +160,12 @@ static void report_print_counts(const json_t *summary)
 	json_int_t infected = report_number(summary, "infected");
 	char bytes[32], scanned[32];
 
-	(void)printf("  signatures  %" JSON_INTEGER_FORMAT ": %s; engine %s\n",
-		     report_number(summary, "known_signatures"),
-		     report_escape(report_text(summary, "signatures")),
-		     report_text(summary, "engine"));
+	/* Nobody knows them of one that was abandoned. */
+	if (*report_text(summary, "engine"))
+		(void)printf("  signatures  %" JSON_INTEGER_FORMAT ": %s; engine %s\n",
+			     report_number(summary, "known_signatures"),
+			     report_escape(report_text(summary, "signatures")),
+			     report_text(summary, "engine"));
 	report_print_paths(summary);
 	(void)printf("  files       %" JSON_INTEGER_FORMAT " in %" JSON_INTEGER_FORMAT
 		     " directories, %s\n",

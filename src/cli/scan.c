@@ -39,7 +39,9 @@
 #define SERVICE_TRIES	 3
 #define STANDALONE_TRIES 2
 
-#define THREADS_PER_CPU 4
+/* Of connections to the service, where nobody says how many. */
+#define THREADS_PER_CPU 2
+#define THREADS_USUALLY 8
 
 struct scan {
 	struct scan_options options;
@@ -136,6 +138,16 @@ static const struct wire_engine_info *scan_info(const struct scan *scan)
 	return scan->standalone ? standalone_info(scan->standalone) : &scan->service.info;
 }
 
+static unsigned scan_threads_max(const struct scan_options *options)
+{
+	unsigned n = options->threads, cpus = (unsigned)get_nprocs();
+
+	if (!n)
+		n = THREADS_PER_CPU * cpus < THREADS_USUALLY ? THREADS_PER_CPU * cpus
+							     : THREADS_USUALLY;
+	return n < SCAN_CONNECTIONS_MAX ? n : SCAN_CONNECTIONS_MAX;
+}
+
 static struct crew *scan_begin(struct scan *scan)
 {
 	const struct wire_engine_info *info = scan_info(scan);
@@ -160,13 +172,12 @@ static struct crew *scan_begin(struct scan *scan)
 		options.connect = standalone_connect;
 		options.context = scan->standalone;
 	} else {
-		options.threads_max = scan->options.threads
-					      ? scan->options.threads
-					      : THREADS_PER_CPU * (unsigned)get_nprocs();
+		options.threads_max = scan_threads_max(&scan->options);
 		options.threads = 1 + info->workers / SCAN_WINDOW;
 		options.window = SCAN_WINDOW;
 		options.tries = SERVICE_TRIES;
 		options.may_ask_why = true;
+		options.is_limited = true;
 		options.connect = service_connect;
 		options.context = &scan->service;
 	}

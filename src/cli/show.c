@@ -149,18 +149,21 @@ static void show_skipped_line(struct show *show, const struct walk_item *item)
 {
 	const char *reason = walk_reason_name(item->reason);
 	const char *detail = item->rule ? item->rule->text : item->filesystem;
+	char text[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
 
+	/* Whoever mounts by FUSE chooses what the type is called. */
+	line_escape(text, sizeof(text), detail ? detail : "");
 	if (show->options.json) {
 		json_t *object = json_pack("{s:s, s:s, s:s}", "type", "skipped", "path",
 					   show_escape(show, item->path), "reason", reason);
 
 		if (detail)
 			(void)json_object_set_new(object, item->rule ? "rule" : "filesystem",
-						  json_string(show_escape(show, detail)));
+						  json_string(text));
 		show_json(show, object);
 	} else {
 		show_line(show, show->options.out, item->path, ": skipped (%s%s%s)", reason,
-			  detail ? ": " : "", detail ? detail : "");
+			  detail ? ": " : "", text);
 	}
 }
 

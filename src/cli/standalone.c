@@ -57,6 +57,34 @@ static int standalone_remove_one(const char *path, const struct stat *status, in
 	return 0;
 }
 
+static void standalone_empty_scratch(const struct standalone *standalone)
+{
+	(void)nftw(standalone->scratch, standalone_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* What the engine left is removed as its user, who could put other things in its place: root would
+ * be led elsewhere by them. The directory around it is root's. */
+static void standalone_remove_directory(const struct standalone *standalone)
+{
+	const struct conf *conf = standalone->conf;
+	pid_t pid;
+
+	if (geteuid() != 0) {
+		standalone_empty_scratch(standalone);
+	} else {
+		pid = fork();
+		if (pid == 0) {
+			if (drop_to_user(conf->uid, conf->gid) == 0)
+				standalone_empty_scratch(standalone);
+			_exit(0);
+		}
+		if (pid > 0)
+			(void)waitpid(pid, NULL, 0);
+	}
+	(void)rmdir(standalone->scratch);
+	(void)rmdir(standalone->directory);
+}
+
 static bool standalone_make_directory(struct standalone *standalone, char *problem, size_t size)
 {
 	const struct conf *conf = standalone->conf;
@@ -352,7 +380,7 @@ void standalone_stop(struct standalone *standalone)
 		standalone->pid = 0;
 	}
 	if (*standalone->directory)
-		(void)nftw(standalone->directory, standalone_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		standalone_remove_directory(standalone);
 	standalone->directory[0] = '\0';
 }
 

@@ -190,20 +190,22 @@ static void print_watches(const char *title, const struct control_watch_reply *w
 		[CONTROL_NOT_WATCHED] = "NOT WATCHED",
 		[CONTROL_LEFT_ALONE] = "left alone",
 	};
-	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)];
+	char path[LINE_ESCAPED_MAX(WIRE_PATH_MAX)], error[LINE_ESCAPED_MAX(WIRE_SIGNATURE_MAX)];
+	char filesystem[LINE_ESCAPED_MAX(sizeof(watches->filesystem))];
 
 	for (uint32_t i = 0; i < n; i++) {
 		const struct control_watch_reply *watch = &watches[i];
 
 		line_escape(path, sizeof(path), watch->path);
+		line_escape(filesystem, sizeof(filesystem), watch->filesystem);
+		line_escape(error, sizeof(error), watch->error);
 		if (watch->state == CONTROL_WATCHED)
 			(void)printf("  %-11s %-32s %s, %s mark\n", i ? "" : title, path,
-				     watch->filesystem, watch->mark);
+				     filesystem, watch->mark);
 		else
-			(void)printf("  %-11s %-32s %s, %s%s%s\n", i ? "" : title, path,
-				     watch->filesystem,
+			(void)printf("  %-11s %-32s %s, %s%s%s\n", i ? "" : title, path, filesystem,
 				     watch->state <= CONTROL_LEFT_ALONE ? states[watch->state] : "",
-				     *watch->error ? ": " : "", watch->error);
+				     *error ? ": " : "", error);
 	}
 }
 
@@ -215,9 +217,11 @@ static void print_counters(const struct control_status_reply *reply)
 		     " excluded, %" PRIu64 " denied, %u held now\n",
 		     n->opens, n->out_of_scope, n->excluded, n->denied, reply->held);
 	(void)printf("  verdicts    %" PRIu64 " clean, %" PRIu64 " infected, %" PRIu64
-		     " incomplete, %" PRIu64 " failed; %" PRIu64 " opens timed out\n",
+		     " incomplete, %" PRIu64 " failed; %" PRIu64 " known before; %" PRIu64
+		     " opens timed out\n",
 		     n->verdicts[VERDICT_CLEAN], n->verdicts[VERDICT_INFECTED],
-		     n->verdicts[VERDICT_INCOMPLETE], n->verdicts[VERDICT_FAILED], n->timeouts);
+		     n->verdicts[VERDICT_INCOMPLETE], n->verdicts[VERDICT_FAILED], n->known,
+		     n->timeouts);
 	(void)printf("  kernel      %" PRIu64 " clean files marked, %" PRIu64
 		     " marks dropped after a write; %u directories out of scope passed over\n",
 		     n->marks, n->drops, reply->bypassed);

@@ -129,21 +129,42 @@ static void links_forget(struct links *links, uint32_t number)
 	*at = link->next;
 }
 
+static void links_set(struct links *links, uint32_t number, uint64_t inode, uint32_t device)
+{
+	uint32_t *chain = links_chain(links, inode, device);
+
+	links->links[number - 1] = (struct link){inode, device, *chain};
+	*chain = number;
+}
+
+static uint32_t link_device(const struct statx *status)
+{
+	return status->stx_dev_major << 20 | status->stx_dev_minor;
+}
+
+/* Returns the number of a file, or 0. */
+static uint32_t links_find(struct links *links, const struct statx *status)
+{
+	uint32_t device = link_device(status);
+	uint32_t number = *links_chain(links, status->stx_ino, device);
+
+	while (number && (links->links[number - 1].inode != status->stx_ino ||
+			  links->links[number - 1].device != device))
+		number = links->links[number - 1].next;
+	return number;
+}
+
 /* Remembers a file. Returns whether it was remembered already. */
 static bool links_met(struct links *links, const struct statx *status)
 {
-	uint32_t device = status->stx_dev_major << 20 | status->stx_dev_minor, number;
-	uint32_t *chain = links_chain(links, status->stx_ino, device);
+	uint32_t number;
 
-	for (number = *chain; number; number = links->links[number - 1].next)
-		if (links->links[number - 1].inode == status->stx_ino &&
-		    links->links[number - 1].device == device)
-			return true;
+	if (links_find(links, status))
+		return true;
 	number = (uint32_t)(links->n % WALK_LINKS_MAX) + 1;
 	if (links->n++ >= WALK_LINKS_MAX)
 		links_forget(links, number);
-	links->links[number - 1] = (struct link){status->stx_ino, device, *chain};
-	*chain = number;
+	links_set(links, number, status->stx_ino, link_device(status));
 	return false;
 }
 
@@ -598,6 +619,17 @@ void walk_next(struct walk *walk, struct walk_item *item)
 		}
 	}
 	item->path = walk->path;
+}
+
+void walk_forget_link(struct walk *walk, const struct walk_item *item)
+{
+	uint32_t number = walk->links ? links_find(walk->links, &item->status) : 0;
+
+	if (!number)
+		return;
+	/* Its turn to be overwritten comes: until then it is that of no file. */
+	links_forget(walk->links, number);
+	links_set(walk->links, number, 0, 0);
 }
 
 const char *walk_position(const struct walk *walk)

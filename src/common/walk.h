@@ -100,6 +100,10 @@ void walk_next(struct walk *walk, struct walk_item *item);
  */
 int walk_open(const struct walk_item *item);
 
+/* walk_forget_link() is told of a WALK_FILE that could not be opened: if it has other links, the
+ * next one is a WALK_FILE again. */
+void walk_forget_link(struct walk *walk, const struct walk_item *item);
+
 /* walk_position() returns where the walk is: the path of what walk_next() found last; before the
  * first: where it goes on, or empty; empty after the end. Valid until the next call. */
 const char *walk_position(const struct walk *walk);

@@ -3,6 +3,7 @@
 
 #include "../common/clock.h"
 #include "../common/line.h"
+#include "../common/scan_numbers.h"
 #include "scan_report.h"
 
 #include <errno.h>
@@ -41,6 +42,7 @@ struct full_scan {
 	uint64_t noted_us;     /* when the last checkpoint was written */
 	bool is_draining;      /* for the next one: nothing new until all tasks are back */
 	bool is_walked;	       /* everything was found */
+	bool has_no_engine;    /* files came back that nobody could scan */
 	bool report_is_broken; /* and that has been said */
 	/* The pace: processor time that may be used. */
 	double share;	      /* of one processor: 0.5, 4.0 */
@@ -134,41 +136,25 @@ static void scan_report_skip(struct full_scan *scan, const struct walk_item *ite
 	if (item->filesystem)
 		scan_set(event, "filesystem", json_text(item->filesystem));
 	if (item->error)
-		scan_set(event, "error", json_text(strerror(-item->error)));
+		scan_set(event, "error",
+			 json_text(item->error == -EAGAIN ? "somebody holds a lease on it"
+							  : strerror(-item->error)));
 	scan_report_add(scan->report, event);
 }
 
 static json_t *scan_summary(const struct full_scan *scan, const char *state)
 {
-	const struct control_full_scan_counts *n = &scan->checkpoint->now;
+	const struct control_full_scan_counts *counts = &scan->checkpoint->now;
 	const struct scan_skips *skips = &scan->checkpoint->skips;
 	json_t *paths = json_array(), *skipped = json_object();
-	const struct {
-		const char *key;
-		uint64_t value;
-	} numbers[] = {
-		{"began", (uint64_t)n->began},
-		{"ended", (uint64_t)n->ended},
-		{"sessions", scan->checkpoint->sessions},
-		{"known_signatures", scan->engine.signatures},
-		{"directories", n->directories},
-		{"files", n->files},
-		{"bytes", n->bytes},
-		{"known", n->known},
-		{"scanned", n->scanned},
-		{"bytes_scanned", n->bytes_scanned},
-		{"infected", n->infected},
-		{"incomplete", n->incomplete},
-		{"failed", n->failed},
-		{"unreadable", n->unreadable},
-		{"busy_ms", n->busy_ms},
-		{"unlisted", skips->unlisted},
-	};
 	json_t *summary = json_object();
 
 	scan_set(summary, "state", json_string(state));
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		scan_set(summary, numbers[i].key, json_integer((json_int_t)numbers[i].value));
+	for (size_t i = 0; i < SCAN_NUMBERS; i++)
+		scan_set(summary, scan_numbers[i].name, json_integer(scan_number(counts, i)));
+	scan_set(summary, "sessions", json_integer(scan->checkpoint->sessions));
+	scan_set(summary, "known_signatures", json_integer(scan->engine.signatures));
+	scan_set(summary, "unlisted", json_integer((json_int_t)skips->unlisted));
 	scan_set(summary, "engine", json_text(scan->engine.engine));
 	scan_set(summary, "signatures", json_text(scan->engine.versions));
 	for (size_t i = 0; i < scan->conf->scan_path.n_entries; i++)
@@ -179,6 +165,7 @@ static json_t *scan_summary(const struct full_scan *scan, const char *state)
 		if (skips->by_reason[reason])
 			scan_set(skipped, walk_reason_name(reason),
 				 json_integer((json_int_t)skips->by_reason[reason]));
+	/* Instead of one number. */
 	scan_set(summary, "skipped", skipped);
 	return summary;
 }
@@ -225,6 +212,30 @@ static uint64_t scan_hash_rules(const struct conf *conf)
 	return number;
 }
 
+/* What an unfinished scan has found is kept, when its report can be. */
+static void scan_abandon(struct full_scan *scan)
+{
+	struct checkpoint *checkpoint = scan->checkpoint;
+	struct scan_report *report =
+		checkpoint->report_end ? scan_report_open(scan->directory, checkpoint->report_end)
+				       : NULL;
+	char name[64];
+
+	checkpoint->now.ended = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
+	if (report)
+		(void)scan_report_finish(report, scan_summary(scan, "abandoned"),
+					 checkpoint->now.began, name, sizeof(name));
+	checkpoint->is_unfinished = false;
+}
+
+void full_scan_abandon(int directory, const struct conf *conf, struct checkpoint *checkpoint)
+{
+	struct full_scan scan = {.directory = directory, .conf = conf, .checkpoint = checkpoint};
+
+	if (checkpoint->is_unfinished)
+		scan_abandon(&scan);
+}
+
 /* Goes on with the report of an unfinished scan; NULL: that cannot be done. */
 static struct scan_report *scan_go_on(struct full_scan *scan)
 {
@@ -236,6 +247,7 @@ static struct scan_report *scan_go_on(struct full_scan *scan)
 	if (checkpoint->rules != scan_hash_rules(scan->conf)) {
 		scan_log(scan, LOG_NOTICE,
 			 "full scan: what is to be scanned has changed: beginning anew");
+		scan_abandon(scan);
 		return NULL;
 	}
 	report = scan_report_open(scan->directory, checkpoint->report_end);
@@ -397,6 +409,7 @@ static void scan_cannot_open(struct full_scan *scan, const struct walk_item *ite
 {
 	struct walk_item skipped = *item;
 
+	walk_forget_link(scan->walk, item);
 	skipped.kind = WALK_SKIPPED;
 	skipped.reason = error == -ENOENT || error == -ESTALE || error == -ENXIO ? WALK_GONE
 										 : WALK_UNREADABLE;
@@ -457,7 +470,9 @@ void full_scan_take(struct full_scan *scan, struct scan_task *task)
 	const struct wire_verdict *verdict = &task->verdict;
 
 	scan->under_way--;
-	if (verdict->flags & WIRE_VERDICT_KNOWN) {
+	if (verdict->flags & WIRE_VERDICT_NO_ENGINE) {
+		scan->has_no_engine = true;
+	} else if (verdict->flags & WIRE_VERDICT_KNOWN) {
 		counts->known++;
 	} else {
 		counts->scanned++;
@@ -470,7 +485,8 @@ void full_scan_take(struct full_scan *scan, struct scan_task *task)
 		counts->failed += verdict->verdict == VERDICT_FAILED;
 	}
 	pace_charge(scan, verdict->cpu_us);
-	scan_report_verdict(scan, task);
+	if (!(verdict->flags & WIRE_VERDICT_NO_ENGINE))
+		scan_report_verdict(scan, task);
 	close(task->fd);
 	free(task->path);
 	free(task);
@@ -481,7 +497,7 @@ void full_scan_take(struct full_scan *scan, struct scan_task *task)
 int full_scan_pause(struct full_scan *scan)
 {
 	struct checkpoint *checkpoint = scan->checkpoint;
-	int64_t end = scan_report_sync(scan->report);
+	int64_t end = scan->has_no_engine ? -ENOTCONN : scan_report_sync(scan->report);
 	char *position = strdup(walk_position(scan->walk));
 
 	if (end < 0 || !position) {
@@ -519,6 +535,8 @@ enum full_scan_progress full_scan_step(struct full_scan *scan, uint64_t *ret_wai
 	struct walk_item item;
 
 	*ret_wait_us = UINT64_MAX;
+	if (scan->has_no_engine)
+		return scan->under_way ? FULL_SCAN_WAITS : FULL_SCAN_MUST_PAUSE;
 	if (scan->is_walked)
 		return scan->under_way ? FULL_SCAN_WAITS : FULL_SCAN_DONE;
 	if (clock_monotonic_us() - scan->noted_us > CHECKPOINT_US)
@@ -557,7 +575,7 @@ unsigned full_scan_under_way(const struct full_scan *scan)
 
 bool full_scan_is_done(const struct full_scan *scan)
 {
-	return scan->is_walked && !scan->under_way;
+	return scan->is_walked && !scan->under_way && !scan->has_no_engine;
 }
 
 const char *full_scan_where(const struct full_scan *scan)

@@ -41,6 +41,12 @@ struct full_scan *full_scan_new(int directory, const struct conf *conf,
 				struct checkpoint *checkpoint, const struct verdicts *verdicts,
 				const struct full_scan_callbacks *owner, void *context);
 
+/*
+ * full_scan_abandon() ends the unfinished scan of checkpoint, if there is one: its report says that
+ * it was abandoned. full_scan_new() does so too where the rules have changed.
+ */
+void full_scan_abandon(int directory, const struct conf *conf, struct checkpoint *checkpoint);
+
 /* full_scan_free() ends it as it is. No task may be under way. Takes NULL. Returns NULL. */
 struct full_scan *full_scan_free(struct full_scan *scan);
 
@@ -50,7 +56,10 @@ void full_scan_set_engine(struct full_scan *scan, const struct wire_engine_info 
 enum full_scan_progress {
 	FULL_SCAN_GOES_ON, /* call again */
 	FULL_SCAN_WAITS,   /* call again when a task is back, or after the time given */
-	FULL_SCAN_DONE	   /* everything is found, and no task is under way */
+	FULL_SCAN_DONE,	   /* everything is found, and no task is under way */
+	/* There is no engine, and no task is under way: full_scan_pause() fails, so that it goes on
+	 * where it was noted last. */
+	FULL_SCAN_MUST_PAUSE
 };
 
 /* full_scan_step() does a little. ret_wait_us: with FULL_SCAN_WAITS; UINT64_MAX: for a task only.
@@ -70,7 +79,8 @@ bool full_scan_is_done(const struct full_scan *scan);
 const char *full_scan_where(const struct full_scan *scan);
 
 /* full_scan_pause() notes where it is, to go on there. No task may be under way, and it may not be
- * done. Returns 0 or a negative errno: then it will go on where it was noted last. */
+ * done. Returns 0 or a negative errno, -ENOTCONN where there is no engine: then it will go on where
+ * it was noted last. */
 int full_scan_pause(struct full_scan *scan);
 
 /* full_scan_finish() writes the report, after FULL_SCAN_DONE. Returns 0 or a negative errno. */

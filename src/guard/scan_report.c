@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,15 +115,25 @@ static int report_visible(const struct dirent *entry)
 	return *entry->d_name != '.' && suffix && !strcmp(suffix, SUFFIX);
 }
 
-/* Removes the oldest reports; their names sort by time. */
+static uint64_t report_size(int reports, const char *name)
+{
+	struct stat status;
+
+	return fstatat(reports, name, &status, AT_SYMLINK_NOFOLLOW) < 0 ? 0
+									: (uint64_t)status.st_size;
+}
+
+/* Removes the oldest reports, but never the newest; their names sort by time. */
 static void reports_prune(int directory)
 {
 	struct dirent **entries;
 	int n = scandirat(directory, DIRECTORY, &entries, report_visible, alphasort);
 	int reports = n < 0 ? -1 : openat(directory, DIRECTORY, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint64_t bytes = 0;
 
-	for (int i = 0; i < n; i++) {
-		if (reports >= 0 && i < n - CONTROL_REPORTS_MAX)
+	for (int i = n; i-- > 0;) {
+		bytes += report_size(reports, entries[i]->d_name);
+		if (i < n - CONTROL_REPORTS_MAX || (i < n - 1 && bytes > CONTROL_REPORTS_BYTES_MAX))
 			(void)unlinkat(reports, entries[i]->d_name, 0);
 		free(entries[i]);
 	}
@@ -132,7 +143,6 @@ static void reports_prune(int directory)
 		close(reports);
 }
 
-/* Two scans may begin within a second, or the clock be set back: nothing is written over. */
 static int report_sync_directories(const struct scan_report *report)
 {
 	int reports = openat(report->directory, DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
@@ -144,13 +154,15 @@ static int report_sync_directories(const struct scan_report *report)
 	return r;
 }
 
+/* Two scans may begin within a second, or the clock be set back: nothing is written over. */
 static int report_name(struct scan_report *report, int64_t began, char *name, size_t size)
 {
 	char path[64], when[32];
 	time_t time = (time_t)began;
-	struct tm local;
+	struct tm utc;
 
-	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%S", localtime_r(&time, &local));
+	/* Not local time, which repeats an hour each autumn. */
+	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H-%M-%SZ", gmtime_r(&time, &utc));
 	for (unsigned i = 0; i < 100; i++) {
 		(void)snprintf(name, size, i ? "%s_%02u%s" : "%s%.0u%s", when, i, SUFFIX);
 		(void)snprintf(path, sizeof(path), "%s/%s", DIRECTORY, name);

@@ -5,17 +5,17 @@
  *
  *	{"format": 1, "events": [
  *	{"type": "found", "time": SECONDS, "path": "...", "signature": "..."},
- *	{"type": "incomplete", "time": SECONDS, "path": "...", "reason": "..."},	also
- *"failed", "warning"
- *	{"type": "skipped", "path": "...", "reason": "...", "rule": "...", "filesystem": "...",
- *"error": "..."},
+ *	{"type": "incomplete", "time": SECONDS, "path": "...", "reason": "..."},
+ *	{"type": "skipped", "time": SECONDS, "path": "...", "reason": "...", ...},
  *	{"type": "signatures", "time": SECONDS, "versions": "...", "known": N, "engine": "..."},
  *	{}], "summary": {...}}
  *
+ * "failed" and "warning" are as "incomplete"; "skipped" may have "rule", "filesystem" and "error".
+ *
  * Events are appended as they happen, to the file "report" beside the finished ones: nothing is
- *kept in memory, and a scan that goes on after a restart goes on with its report. The summary
- *closes it, and the file gets its name: the local time that the scan began. Paths are written as
- *line_escape() does.
+ * kept in memory, and a scan that goes on after a restart goes on with its report. The summary
+ * closes it, and the file gets its name: when the scan began, in UTC. Paths are written as
+ * line_escape() does.
  *
  * Opens files and waits for disks: not for the loop.
  */
@@ -50,8 +50,9 @@ int64_t scan_report_sync(struct scan_report *report);
 
 /*
  * scan_report_finish() appends the summary, which it releases, and gives the report the name of
- * this moment, which it writes to ret_name. Older reports beyond CONTROL_REPORTS_MAX are removed.
- * Returns 0 or a negative errno. The report is closed in any case.
+ * when it began, which it writes to ret_name. The oldest reports beyond CONTROL_REPORTS_MAX, and
+ * CONTROL_REPORTS_BYTES_MAX, are removed. Returns 0 or a negative errno. The report is closed in
+ * any case.
  */
 int scan_report_finish(struct scan_report *report, json_t *summary, int64_t began, char *ret_name,
 		       size_t size);

@@ -31,6 +31,9 @@
 /* What cannot be begun is tried again after this time. */
 #define RETRY_S 3600
 
+/* And a scan that found no engine, unless one comes before. */
+#define ENGINE_RETRY_S 60
+
 /* Steps of a scan between two looks at everything else. */
 #define STEPS 64
 
@@ -66,9 +69,9 @@ struct scheduler {
 	pthread_t thread;
 	pthread_mutex_t lock; /* of published only; the loop never waits for it */
 	struct control_full_scan_reply published;
-	unsigned published_begun;
+	unsigned published_obeyed;
 	struct control_full_scan_reply seen; /* the loop's copy */
-	unsigned seen_begun, ordered;	     /* so many scans were to begin at once, and did */
+	unsigned seen_obeyed, ordered;	     /* so many scans were to begin at once, and did */
 
 	/* The thread's. */
 	int directory;
@@ -81,11 +84,13 @@ struct scheduler {
 	bool must_pause;
 	int64_t pause_at; /* INT64_MAX: never */
 	int64_t started, retry_at;
-	int64_t delay;	    /* for the next slot */
-	int64_t delay_slot; /* it was chosen after this one */
-	bool is_ordered;
-	unsigned begun;	   /* of those that were ordered */
-	int journal_error; /* said already */
+	int64_t delay;		  /* for the next slot */
+	int64_t delay_slot;	  /* it was chosen after this one */
+	bool is_ordered, is_anew; /* anew: not the rest of an unfinished one */
+	bool scan_is_ordered;	  /* the one that runs */
+	bool waits_for_engine;	  /* and that has been said */
+	unsigned obeyed;	  /* scans that were ordered: they run, or problem says why not */
+	int journal_error;	  /* said already */
 	uint64_t published_us;
 	char problem[WIRE_SIGNATURE_MAX];
 };
@@ -180,8 +185,12 @@ static void scheduler_read_checkpoint(struct scheduler *scheduler)
 static void scheduler_begin(struct scheduler *scheduler, int64_t slot, int64_t pause_at)
 {
 	const struct checkpoint before = scheduler->checkpoint;
-	char text[256];
 
+	if (scheduler->is_anew) {
+		full_scan_abandon(scheduler->directory, scheduler->conf, &scheduler->checkpoint);
+		scheduler->checkpoint.afresh = true;
+		scheduler->is_anew = false;
+	}
 	scheduler->checkpoint.last_slot = slot;
 	scheduler->checkpoint.is_stopped = false;
 	scheduler->pause_at = pause_at;
@@ -202,9 +211,11 @@ static void scheduler_begin(struct scheduler *scheduler, int64_t slot, int64_t p
 	}
 	*scheduler->problem = '\0';
 	full_scan_set_engine(scheduler->scan, &scheduler->engine);
-	(void)snprintf(text, sizeof(text), "full scan: %s",
-		       before.is_unfinished ? "goes on" : "begins");
-	scheduler_log(scheduler, LOG_NOTICE, text);
+	if (!scheduler->waits_for_engine)
+		scheduler_log(scheduler, LOG_NOTICE,
+			      !before.is_unfinished		   ? "full scan: begins"
+			      : scheduler->checkpoint.sessions > 1 ? "full scan: goes on"
+								   : "full scan: begins anew");
 	scheduler_save(scheduler);
 }
 
@@ -226,17 +237,53 @@ static void scheduler_finish(struct scheduler *scheduler)
 	scheduler_end_scan(scheduler);
 }
 
+/* It goes on where that was noted last, with what it had counted there. */
+static void scheduler_go_back(struct scheduler *scheduler)
+{
+	bool is_stopped = scheduler->checkpoint.is_stopped;
+
+	free(scheduler->checkpoint.position);
+	scheduler->checkpoint.position = NULL;
+	(void)checkpoint_read(scheduler->directory, &scheduler->checkpoint);
+	scheduler->checkpoint.is_stopped = is_stopped;
+}
+
+static void scheduler_say_no_engine(struct scheduler *scheduler)
+{
+	if (!scheduler->waits_for_engine)
+		scheduler_log(scheduler, LOG_WARNING, "full scan: waits: no engine is running");
+	(void)snprintf(scheduler->problem, sizeof(scheduler->problem), "no engine is running");
+	scheduler->waits_for_engine = true;
+}
+
+static void scheduler_forget_engine_problem(struct scheduler *scheduler)
+{
+	if (scheduler->waits_for_engine)
+		*scheduler->problem = '\0';
+	scheduler->waits_for_engine = false;
+}
+
+/* There is no engine: what was found meanwhile is found again when there is one. */
+static void scheduler_await_engine(struct scheduler *scheduler)
+{
+	scheduler_go_back(scheduler);
+	/* To try once more is no session. */
+	scheduler->checkpoint.sessions -= scheduler->waits_for_engine;
+	scheduler->is_ordered = scheduler->scan_is_ordered;
+	scheduler->retry_at = now_s() + ENGINE_RETRY_S;
+	scheduler_say_no_engine(scheduler);
+	scheduler_end_scan(scheduler);
+}
+
 static void scheduler_pause(struct scheduler *scheduler)
 {
 	int r = full_scan_pause(scheduler->scan);
 
 	if (r < 0) {
-		(void)snprintf(scheduler->problem, sizeof(scheduler->problem),
-			       "cannot write in state-dir: %s", strerror(-r));
-		/* It goes on where that was noted last, with what it had counted there. */
-		free(scheduler->checkpoint.position);
-		scheduler->checkpoint.position = NULL;
-		(void)checkpoint_read(scheduler->directory, &scheduler->checkpoint);
+		if (r != -ENOTCONN)
+			(void)snprintf(scheduler->problem, sizeof(scheduler->problem),
+				       "cannot write in state-dir: %s", strerror(-r));
+		scheduler_go_back(scheduler);
 	}
 	if (!scheduler->has_ended)
 		scheduler_log(scheduler, LOG_NOTICE, "full scan: paused");
@@ -266,6 +313,9 @@ static int scheduler_step(struct scheduler *scheduler)
 		case FULL_SCAN_DONE:
 			scheduler_finish(scheduler);
 			return 0;
+		case FULL_SCAN_MUST_PAUSE:
+			scheduler_await_engine(scheduler);
+			return 0;
 		case FULL_SCAN_WAITS:
 		default:
 			wait_us /= CLOCK_US_PER_MS;
@@ -281,11 +331,15 @@ static int scheduler_look(struct scheduler *scheduler)
 	struct schedule_decision decision;
 	int64_t wait;
 
+	if (scheduler->is_ordered && !scheduler->engine.loaded_at)
+		scheduler_say_no_engine(scheduler);
 	if (!scheduler->conf || !scheduler->engine.loaded_at || scheduler->directory < 0)
 		return LOOK_MS;
+	if (scheduler->is_ordered && now_s() < scheduler->retry_at)
+		return LOOK_MS;
+	scheduler->scan_is_ordered = scheduler->is_ordered;
 	if (scheduler->is_ordered) {
 		scheduler->is_ordered = false;
-		scheduler->begun++;
 		scheduler_begin(scheduler, now_s(), INT64_MAX);
 		return 0;
 	}
@@ -309,17 +363,20 @@ static void scheduler_obey(struct scheduler *scheduler, enum control_full_scan_v
 {
 	switch (verb) {
 	case CONTROL_FULL_SCAN_AFRESH:
-		/* Not the rest of an unfinished one. */
-		scheduler->checkpoint.is_unfinished = false;
-		scheduler->checkpoint.afresh = true;
-		scheduler->is_ordered = true;
-		break;
 	case CONTROL_FULL_SCAN_START:
-		scheduler->is_ordered = true;
+		/* One that runs by now goes on. */
+		scheduler->obeyed++;
+		scheduler->is_ordered = !scheduler->scan;
+		scheduler->is_anew = !scheduler->scan && verb == CONTROL_FULL_SCAN_AFRESH;
+		scheduler->retry_at = 0;
 		break;
 	case CONTROL_FULL_SCAN_STOP:
+		scheduler->is_ordered = scheduler->is_anew = false;
 		scheduler->checkpoint.is_stopped = true;
 		scheduler->must_pause = true;
+		scheduler_forget_engine_problem(scheduler);
+		if (!scheduler->scan)
+			scheduler_save(scheduler);
 		break;
 	case CONTROL_FULL_SCAN_ASK:
 	case CONTROL_FULL_SCAN_VERB_COUNT:
@@ -356,6 +413,8 @@ static void scheduler_take_command(struct scheduler *scheduler)
 	case COMMAND_ENGINE:
 		scheduler->engine = *command.info;
 		free(command.info);
+		scheduler->retry_at = 0;
+		scheduler_forget_engine_problem(scheduler);
 		if (scheduler->scan)
 			full_scan_set_engine(scheduler->scan, &scheduler->engine);
 		break;
@@ -399,10 +458,16 @@ static int64_t scheduler_next(struct scheduler *scheduler)
 {
 	struct schedule_decision decision;
 
-	if (!scheduler->conf || scheduler->scan || !scheduler->conf->schedule.days)
+	int64_t soon = now_s() > scheduler->retry_at ? now_s() : scheduler->retry_at;
+
+	if (!scheduler->conf || scheduler->scan)
+		return 0;
+	if (scheduler->is_ordered)
+		return soon;
+	if (!scheduler->conf->schedule.days)
 		return 0;
 	decision = scheduler_decide(scheduler);
-	return decision.action != SCHEDULE_WAIT ? now_s()
+	return decision.action != SCHEDULE_WAIT ? soon
 	       : decision.until == INT64_MAX	? 0
 						: decision.until;
 }
@@ -415,7 +480,7 @@ static void scheduler_publish(struct scheduler *scheduler)
 
 	scheduler->published_us = clock_monotonic_us();
 	(void)pthread_mutex_lock(&scheduler->lock);
-	scheduler->published_begun = scheduler->begun;
+	scheduler->published_obeyed = scheduler->obeyed;
 	reply->state = scheduler->scan		   ? CONTROL_FULL_SCAN_RUNNING
 		       : checkpoint->is_unfinished ? CONTROL_FULL_SCAN_PAUSED
 						   : CONTROL_FULL_SCAN_IDLE;
@@ -653,11 +718,12 @@ int scheduler_order(struct scheduler *scheduler, enum control_full_scan_verb ver
 	is_running = now.state == CONTROL_FULL_SCAN_RUNNING;
 	if (*now.problem && scheduler->directory < 0)
 		return -EIO;
-	if (is_running == (verb != CONTROL_FULL_SCAN_STOP))
+	if (is_running && verb != CONTROL_FULL_SCAN_STOP)
 		return -EALREADY;
 	scheduler->ordered += verb != CONTROL_FULL_SCAN_STOP;
+	/* One that does not run may be about to. */
 	scheduler_command(scheduler, &command);
-	return 0;
+	return !is_running && verb == CONTROL_FULL_SCAN_STOP ? -EALREADY : 0;
 }
 
 void scheduler_status(struct scheduler *scheduler, struct control_full_scan_reply *ret)
@@ -668,12 +734,12 @@ void scheduler_status(struct scheduler *scheduler, struct control_full_scan_repl
 	 */
 	if (pthread_mutex_trylock(&scheduler->lock) == 0) {
 		scheduler->seen = scheduler->published;
-		scheduler->seen_begun = scheduler->published_begun;
+		scheduler->seen_obeyed = scheduler->published_obeyed;
 		(void)pthread_mutex_unlock(&scheduler->lock);
 	}
 	*ret = scheduler->seen;
 	ret->header = header;
 	/* Whoever asked for one need not see that it has not quite begun. */
-	if (scheduler->seen_begun != scheduler->ordered)
+	if (scheduler->seen_obeyed != scheduler->ordered)
 		ret->state = CONTROL_FULL_SCAN_RUNNING;
 }

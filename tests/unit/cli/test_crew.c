@@ -18,6 +18,8 @@ struct guard {
 	atomic_uint connections; /* made */
 	unsigned dies_after;	 /* scans on each connection; 0: never */
 	unsigned refuses_after;	 /* connections; 0: never */
+	unsigned drops_beyond;	 /* connections at once, unanswered; 0: never */
+	unsigned drops_first;	 /* connections, unanswered */
 	bool is_silent;		 /* on its first connection */
 	struct wire_verdict why;
 };
@@ -102,6 +104,7 @@ static int guard_connect(void *context, int lost, char *problem, size_t problem_
 	struct guard *guard = context;
 	pthread_t thread;
 	int ends[2];
+	bool is_dropped;
 
 	if (guard->refuses_after && atomic_load(&guard->connections) >= guard->refuses_after) {
 		(void)snprintf(problem, problem_size, "nobody is there");
@@ -110,6 +113,12 @@ static int guard_connect(void *context, int lost, char *problem, size_t problem_
 	atomic_fetch_add(&guard->connections, 1);
 	if (chan_pair(ends) < 0)
 		return -EMFILE;
+	is_dropped = atomic_load(&guard->connections) <= guard->drops_first;
+	is_dropped |= guard->drops_beyond && atomic_load(&guards) >= guard->drops_beyond;
+	if (is_dropped) {
+		close(ends[1]);
+		return ends[0];
+	}
 	atomic_fetch_add(&guards, 1);
 	if (pthread_create(&thread, NULL, guard_serve, (void *)(intptr_t)ends[1]) != 0)
 		return -EMFILE;
@@ -277,6 +286,68 @@ static void a_guard_that_died_is_followed_by_another(void **state)
 	assert_true(fixture.guard.connections > 2);
 }
 
+/* As the service does it: the thread's files are scanned over the connections that there are. */
+static void a_connection_too_many_is_no_loss(void **state)
+{
+	struct show_counts counts;
+
+	fixture.options.is_limited = true;
+	fixture.options.threads = fixture.options.threads_max = 8;
+	fixture.guard.drops_beyond = 2;
+	/* all have a file */
+	atomic_store(&opens_to_wait, 8);
+	counts = scan();
+	assert_int_equal(counts.files, FILES);
+	assert_int_equal(counts.infected, 1);
+	assert_int_equal(counts.failed, 0);
+	assert_int_equal(counts.errors, 0);
+	assert_int_equal(fixture.guard.scans, FILES);
+}
+
+static void somebody_goes_on_trying(void **state)
+{
+	struct show_counts counts;
+
+	fixture.options.is_limited = true;
+	fixture.options.threads = fixture.options.threads_max = 2;
+	fixture.guard.drops_first = 2;
+	counts = scan();
+	assert_int_equal(counts.files, FILES);
+	assert_int_equal(counts.failed, 0);
+	assert_int_equal(fixture.guard.connections, 3);
+}
+
+/* Once there are too many, no more are made. */
+static void a_crowded_crew_does_not_grow(void **state)
+{
+	struct show_counts counts;
+
+	fixture.options.is_limited = true;
+	fixture.options.threads_max = 8;
+	fixture.guard.drops_beyond = 1;
+	/* the first waits in its open, and the second is one too many: then opens go on */
+	atomic_store(&opens_to_wait, 2);
+	counts = scan();
+	assert_int_equal(counts.files, FILES);
+	assert_int_equal(counts.failed, 0);
+	assert_int_equal(fixture.guard.connections, 2);
+}
+
+static void a_file_that_ends_every_limited_guard_is_given_up(void **state)
+{
+	struct show_counts counts;
+
+	fixture.options.is_limited = true;
+	fixture.options.threads = fixture.options.threads_max = 4;
+	fixture.options.window = 1;
+	scratch_write("poison", "P", 1);
+	counts = scan();
+	(void)unlink("poison");
+	assert_int_equal(counts.files, FILES + 1);
+	assert_int_equal(counts.failed, 1);
+	assert_int_equal(counts.errors, 0);
+}
+
 static void a_file_that_ends_every_guard_is_given_up(void **state)
 {
 	struct show_counts counts;
@@ -407,6 +478,10 @@ int main(void)
 		TEST(a_window_of_one_is_enough),
 		TEST(opens_that_wait_are_joined_by_further_threads),
 		TEST(a_guard_that_died_is_followed_by_another),
+		TEST(a_connection_too_many_is_no_loss),
+		TEST(somebody_goes_on_trying),
+		TEST(a_crowded_crew_does_not_grow),
+		TEST(a_file_that_ends_every_limited_guard_is_given_up),
 		TEST(a_file_that_ends_every_guard_is_given_up),
 		TEST(a_connection_that_is_silent_is_lost),
 		TEST(without_anybody_to_ask_the_scan_ends_with_an_error),

@@ -140,6 +140,18 @@ static void a_report_can_be_named(void **state)
 	assert_int_equal(REPORT("../../../h.conf"), CLI_ERROR);
 }
 
+static void an_abandoned_scan_is_not_complete(void **state)
+{
+	static const char text[] = "{\"events\":[],\"summary\":{\"state\":\"abandoned\"}}";
+
+	scratch_write("state/scans/reports/2026-11-23T02-00-00Z.json", text, strlen(text));
+	assert_int_equal(REPORT("--last"), CLI_OK);
+	expect("NOT COMPLETE");
+	expect_no("signatures");
+	assert_int_equal(REPORT("--list"), CLI_OK);
+	expect("abandoned");
+}
+
 static void the_list_has_a_line_for_each(void **state)
 {
 	const char *first, *second;
@@ -208,6 +220,7 @@ int main(void)
 		TEST(the_last_report_is_told),
 		TEST(names_are_one_line_each),
 		TEST(a_report_can_be_named),
+		TEST(an_abandoned_scan_is_not_complete),
 		TEST(the_list_has_a_line_for_each),
 		TEST(programs_get_the_report_as_it_is),
 		TEST(a_damaged_report_does_not_hide_the_others),

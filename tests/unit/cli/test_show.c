@@ -118,6 +118,19 @@ static void no_name_forges_a_line(void **state)
 	assert_string_equal(out(), "/srv/a\\x0a/etc: OK\\xff: S\\x1b[2J FOUND\n");
 }
 
+/* Users choose the types of their FUSE filesystems. */
+static void no_filesystem_forges_a_line(void **state)
+{
+	const struct walk_item item = {.kind = WALK_SKIPPED,
+				       .reason = WALK_REMOTE,
+				       .path = "/srv/mount",
+				       .filesystem = "fuse.\x1b[2J"};
+
+	begin(false, true);
+	show_item(fixture.show, &item);
+	assert_string_equal(out(), "/srv/mount: skipped (remote: fuse.\\x1b[2J)\n");
+}
+
 /* What was named is asked for; what lies below is not. */
 static void what_was_named_and_is_skipped_is_an_error(void **state)
 {
@@ -296,6 +309,7 @@ int main(void)
 		TEST(verbose_lists_every_file),
 		TEST(warnings_and_errors_go_to_standard_error),
 		TEST(no_name_forges_a_line),
+		TEST(no_filesystem_forges_a_line),
 		TEST(what_was_named_and_is_skipped_is_an_error),
 		TEST(a_file_that_went_away_is_no_error_and_one_that_was_replaced_is_not_verified),
 		TEST(the_exit_code_says_the_worst),

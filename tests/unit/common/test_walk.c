@@ -847,6 +847,53 @@ static void of_the_files_with_several_links_the_oldest_is_forgotten(void **state
 	found_free(&found);
 }
 
+/* One that could not be opened does not hide the others. */
+static void a_link_that_is_forgotten_is_found_again(void **state)
+{
+	const char *const paths[] = {at("t/1"), at("t/2"), at("t/3")};
+	struct walk *walk;
+	struct walk_item item;
+
+	make_file("t/1");
+	assert_int_equal(link("t/1", "t/2"), 0);
+	assert_int_equal(link("t/1", "t/3"), 0);
+	walk = walk_new(paths, 3, &everything, NULL, UNCHANGED);
+	go_to(walk, "1", &item);
+	walk_forget_link(walk, &item);
+	/* and nothing happens when it is not known */
+	walk_forget_link(walk, &item);
+	walk_next(walk, &item);
+	assert_int_equal(item.kind, WALK_FILE);
+	walk_next(walk, &item);
+	assert_int_equal(item.kind, WALK_SKIPPED);
+	assert_int_equal(item.reason, WALK_LINK);
+	walk_free(walk);
+}
+
+static void what_is_forgotten_leaves_room(void **state)
+{
+	const char *const paths[] = {at("t/first"), at("t/between")};
+	unsigned n = 0;
+	struct walk *walk;
+	struct walk_item item;
+
+	make_tmpfs("t");
+	make_directory("t/first");
+	make_directory("t/between");
+	make_directory("t/aside");
+	make_file("t/first/file");
+	assert_int_equal(link("t/first/file", "t/aside/file"), 0);
+	for (int i = 0; i < WALK_LINKS_MAX + 1; i++)
+		make_linked_file(i);
+	walk = walk_new(paths, 2, &everything, NULL, UNCHANGED);
+	go_to(walk, "first/file", &item);
+	walk_forget_link(walk, &item);
+	for (walk_next(walk, &item); item.kind != WALK_END; walk_next(walk, &item))
+		n += item.kind == WALK_FILE;
+	assert_int_equal(n, WALK_LINKS_MAX + 1);
+	walk_free(walk);
+}
+
 static void files_of_two_filesystems_may_have_one_number(void **state)
 {
 	struct stat one, other;
@@ -1621,6 +1668,8 @@ int main(void)
 		WALK_TEST(special_files_are_not_opened),
 		WALK_TEST(a_file_with_several_links_is_found_once),
 		WALK_TEST(of_the_files_with_several_links_the_oldest_is_forgotten),
+		WALK_TEST(a_link_that_is_forgotten_is_found_again),
+		WALK_TEST(what_is_forgotten_leaves_room),
 		WALK_TEST(files_of_two_filesystems_may_have_one_number),
 		WALK_TEST(what_is_excluded_is_not_entered),
 		WALK_TEST(excluded_directories_are_not_opened),

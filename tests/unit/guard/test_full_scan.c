@@ -523,8 +523,9 @@ static void what_cannot_be_opened_is_told(void **state)
 	assert_int_equal(fixture->checkpoint.last.skipped, 0);
 	(void)snprintf(expected, sizeof(expected),
 		       "{\"type\":\"skipped\",\"path\":\"%s/tree/"
-		       "leased\",\"reason\":\"unreadable\",\"error\":\"%s\"}\n",
-		       scratch, strerror(EAGAIN));
+		       "leased\",\"reason\":\"unreadable\",\"error\":\"somebody holds a "
+		       "lease on it\"}\n",
+		       scratch);
 	assert_events(expected);
 }
 
@@ -845,6 +846,72 @@ static void what_cannot_be_noted_is_said_once(void **state)
 	assert_int_equal(fixture->checkpoint.last.files, 10);
 }
 
+/* What came back without an engine, and all after what was noted last, comes again. */
+static void without_an_engine_it_goes_back(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wire_verdict nobody = wire_verdict_make(VERDICT_FAILED, "there is no engine");
+	struct outcome expected;
+	uint64_t wait_us;
+	unsigned n_steps;
+
+	nobody.flags = WIRE_VERDICT_NO_ENGINE;
+	make_tree(fixture);
+	begin(fixture);
+	n_steps = go_to_the_end(fixture);
+	finish(fixture);
+	expected = outcome_of(fixture);
+
+	begin_from_nothing(fixture);
+	for (unsigned i = 0; i < n_steps / 2; i++)
+		assert_true(go_on(fixture));
+	pause_it(fixture);
+	restart(fixture);
+	begin(fixture);
+	while (fixture->n_tasks < 2)
+		assert_int_equal(full_scan_step(fixture->scan, &wait_us), FULL_SCAN_GOES_ON);
+	answer_with(fixture, nobody);
+	/* the others come back first */
+	assert_int_equal(full_scan_step(fixture->scan, &wait_us), FULL_SCAN_WAITS);
+	assert_int_equal(wait_us, UINT64_MAX);
+	answer_all(fixture);
+	assert_int_equal(full_scan_step(fixture->scan, &wait_us), FULL_SCAN_MUST_PAUSE);
+	assert_int_equal(full_scan_pause(fixture->scan), -ENOTCONN);
+	fixture->scan = full_scan_free(fixture->scan);
+	restart(fixture);
+	begin(fixture);
+	(void)go_to_the_end(fixture);
+	finish(fixture);
+	assert_outcome(fixture, &expected);
+	free(expected.events);
+}
+
+/* All was found, but not all was scanned. */
+static void without_an_engine_it_is_not_done(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wire_verdict nobody = wire_verdict_make(VERDICT_FAILED, "there is no engine");
+	char text[4096] = "";
+	uint64_t wait_us;
+	int fd;
+
+	nobody.flags = WIRE_VERDICT_NO_ENGINE;
+	make_file("tree/a", 5);
+	begin(fixture);
+	while (full_scan_step(fixture->scan, &wait_us) == FULL_SCAN_GOES_ON)
+		;
+	answer_with(fixture, nobody);
+	assert_false(full_scan_is_done(fixture->scan));
+	assert_int_equal(full_scan_step(fixture->scan, &wait_us), FULL_SCAN_MUST_PAUSE);
+	assert_int_equal(fixture->checkpoint.now.failed, 0);
+	assert_int_equal(fixture->checkpoint.now.scanned, 0);
+	fixture->scan = full_scan_free(fixture->scan);
+	fd = open("state/report", O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	assert_null(strstr(text, "there is no engine"));
+	close(fd);
+}
+
 static void begin_and_pause(struct fixture *fixture)
 {
 	make_tree(fixture);
@@ -896,6 +963,60 @@ static void with_other_rules_it_begins_anew(void **state)
 	set(fixture, "cpu", "50");
 	begin(fixture);
 	assert_int_equal(fixture->checkpoint.sessions, 2);
+}
+
+static void assert_abandoned(void)
+{
+	json_t *report = load_report(), *summary = json_object_get(report, "summary");
+	char *events = list_events();
+
+	assert_string_equal(json_string_value(json_object_get(summary, "state")), "abandoned");
+	assert_summary(summary, "infected", 1);
+	assert_summary(summary, "began", BEGAN);
+	assert_summary(summary, "ended", BEGAN + 5);
+	assert_non_null(strstr(events, "/tree/infected"));
+	free(events);
+	json_decref(report);
+}
+
+/* What was found so far is not lost with it. */
+static void one_that_begins_anew_leaves_a_report(void **state)
+{
+	struct fixture *fixture = *state;
+
+	make_file("tree/infected", 5);
+	begin(fixture);
+	while (!fixture->checkpoint.now.infected)
+		assert_true(go_on(fixture));
+	pause_it(fixture);
+	restart(fixture);
+	fake.now_us += 5 * SECOND;
+	set(fixture, "exclude", "/nowhere");
+	begin(fixture);
+	assert_abandoned();
+	assert_int_equal(fixture->checkpoint.now.infected, 0);
+}
+
+static void one_that_is_abandoned_leaves_a_report(void **state)
+{
+	struct fixture *fixture = *state;
+
+	/* there is none */
+	full_scan_abandon(fixture->directory, fixture->conf, &fixture->checkpoint);
+	make_file("tree/infected", 5);
+	begin(fixture);
+	while (!fixture->checkpoint.now.infected)
+		assert_true(go_on(fixture));
+	pause_it(fixture);
+	fake.now_us += 5 * SECOND;
+	full_scan_abandon(fixture->directory, fixture->conf, &fixture->checkpoint);
+	assert_abandoned();
+	assert_false(fixture->checkpoint.is_unfinished);
+	begin(fixture);
+	assert_int_equal(fixture->checkpoint.sessions, 1);
+	/* no second one is made of nothing */
+	full_scan_abandon(fixture->directory, fixture->conf, &fixture->checkpoint);
+	assert_abandoned();
 }
 
 static void what_was_excluded_is_found_when_it_begins_anew(void **state)
@@ -1060,7 +1181,11 @@ int main(void)
 		TEST(wherever_it_is_killed_it_comes_to_the_same),
 		TEST(it_is_noted_only_when_nothing_is_under_way),
 		TEST(what_cannot_be_noted_is_said_once),
+		TEST(without_an_engine_it_goes_back),
+		TEST(without_an_engine_it_is_not_done),
 		TEST(with_other_rules_it_begins_anew),
+		TEST(one_that_begins_anew_leaves_a_report),
+		TEST(one_that_is_abandoned_leaves_a_report),
 		TEST(what_was_excluded_is_found_when_it_begins_anew),
 		TEST(without_its_report_it_begins_anew),
 		TEST(without_a_directory_it_cannot_begin),

@@ -7,7 +7,7 @@
 
 /* Noon of 2024-03-05, UTC. */
 #define BEGAN 1709640000
-#define NAME  "2024-03-05T12-00-00"
+#define NAME  "2024-03-05T12-00-00Z"
 
 static int here; /* the directory of each test */
 
@@ -200,8 +200,8 @@ static void a_link_is_not_followed(void **state)
 
 static void its_name_is_when_it_began(void **state)
 {
-	assert_string_equal(finish(open_report(0), BEGAN + 3661), "2024-03-05T13-01-01.json");
-	assert_string_equal(finish(open_report(0), 0), "1970-01-01T00-00-00.json");
+	assert_string_equal(finish(open_report(0), BEGAN + 3661), "2024-03-05T13-01-01Z.json");
+	assert_string_equal(finish(open_report(0), 0), "1970-01-01T00-00-00Z.json");
 }
 
 static void nothing_is_written_over(void **state)
@@ -230,13 +230,50 @@ static void only_the_last_reports_are_kept(void **state)
 	(void)finish(open_report(0), BEGAN + CONTROL_REPORTS_MAX + 1);
 	assert_int_equal(count_reports(), CONTROL_REPORTS_MAX + 1);
 	assert_int_equal(access("d/reports/" NAME ".json", F_OK), -1);
-	assert_int_equal(access("d/reports/2024-03-05T12-00-01.json", F_OK), -1);
-	assert_int_equal(access("d/reports/2024-03-05T12-00-02.json", F_OK), 0);
-	(void)snprintf(name, sizeof(name), "2024-03-05T12-01-%02d.json",
+	assert_int_equal(access("d/reports/2024-03-05T12-00-01Z.json", F_OK), -1);
+	assert_int_equal(access("d/reports/2024-03-05T12-00-02Z.json", F_OK), 0);
+	(void)snprintf(name, sizeof(name), "2024-03-05T12-01-%02dZ.json",
 		       CONTROL_REPORTS_MAX + 1 - 60);
 	assert_report(name, NULL, 0);
 	/* what is no report is not ours */
 	assert_int_equal(access("d/reports/notes.txt", F_OK), 0);
+}
+
+static void make_large(const char *name, uint64_t size)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "d/reports/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	close(fd);
+}
+
+/* As many of the newest as fit are kept; sparse files are large enough. */
+static void only_so_many_bytes_are_kept(void **state)
+{
+	for (int i = 0; i < 4; i++)
+		make_large(finish(open_report(0), BEGAN + i), CONTROL_REPORTS_BYTES_MAX / 4);
+	assert_int_equal(count_reports(), 4);
+	(void)finish(open_report(0), BEGAN + 4);
+	assert_int_equal(count_reports(), 4);
+	assert_int_equal(access("d/reports/" NAME ".json", F_OK), -1);
+	assert_int_equal(access("d/reports/2024-03-05T12-00-01Z.json", F_OK), 0);
+}
+
+static void the_newest_report_stays_however_large(void **state)
+{
+	struct scan_report *report;
+
+	(void)finish(open_report(0), BEGAN);
+	scan_report_free(open_report(0));
+	assert_int_equal(truncate("d/report", (off_t)CONTROL_REPORTS_BYTES_MAX + 1), 0);
+	report = open_report(CONTROL_REPORTS_BYTES_MAX + 1);
+	(void)finish(report, BEGAN + 1);
+	assert_int_equal(count_reports(), 1);
+	assert_int_equal(access("d/reports/2024-03-05T12-00-01Z.json", F_OK), 0);
 }
 
 static void there_is_room_up_to_a_size(void **state)
@@ -312,12 +349,14 @@ int main(void)
 		TEST(its_name_is_when_it_began),
 		TEST(nothing_is_written_over),
 		TEST(only_the_last_reports_are_kept),
+		TEST(only_so_many_bytes_are_kept),
+		TEST(the_newest_report_stays_however_large),
 		TEST(there_is_room_up_to_a_size),
 		TEST(a_failed_write_is_told_at_the_end),
 		TEST(without_a_place_for_it_it_stays),
 	};
 
-	if (setenv("TZ", "UTC", 1) < 0)
+	if (setenv("TZ", "CET-1CEST", 1) < 0)
 		return UNIT_SKIPPED;
 	return cmocka_run_group_tests_name("scan_report", tests, scratch_setup, scratch_teardown);
 }
