@@ -140,7 +140,9 @@ static int relay_serve(struct relay *relay, int from, const struct chan_rule *ru
 {
 	int r = 0;
 
-	for (unsigned i = 0; i < SCAN_WINDOW && r == 0 && relay->n_scans <= SCAN_WINDOW; i++)
+	for (unsigned i = 0;
+	     i < SCAN_WINDOW && r == 0 && (from == relay->guard || relay->n_scans < SCAN_WINDOW);
+	     i++)
 		r = chan_serve(from, rules, relay);
 	return r == -EAGAIN ? 0 : r;
 }

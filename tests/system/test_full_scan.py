@@ -39,6 +39,8 @@ from test_remote import Served
 
 # A file that was changed within the resolution of its times could change again without a trace.
 SETTLE = 0.1
+# What is in a directory that has changed so short a time before a scan is interrupted is looked at once more.
+OLDER = 3.5
 
 # What keeps track of each change of a file in its times, and what does not.
 REMEMBERED = ("ext4", "xfs", "btrfs")
@@ -109,7 +111,7 @@ def wait_finished(service, after=0):
 
 
 def clean_verdicts(service):
-    return service.status()["counters"]["verdicts"]["clean"]
+    return service.status()["counters"]["scans"]["clean"]
 
 
 # --- what is looked at -----------------------------------------------------------------------------------------
@@ -563,7 +565,7 @@ def begin_and_stand_still(service, n):
 
 
 def clean_and_infected(service):
-    verdicts = service.status()["counters"]["verdicts"]
+    verdicts = service.status()["counters"]["scans"]
     return verdicts["clean"] + verdicts["infected"]
 
 
@@ -573,10 +575,10 @@ def test_it_goes_on_by_itself_and_scans_no_verified_file_twice(place, volume, ho
     fill(volume, MANY)
     for where in ("many/0/eicar", f"many/{MANY // 100 - 1}/eicar"):
         volume.write(where, EICAR)
-    time.sleep(SETTLE)
+    time.sleep(OLDER)
     service = start(place, volume.path)
     begin_and_stand_still(service, 100)
-    before = service.status()["counters"]["verdicts"]["clean"]
+    before = service.status()["counters"]["scans"]["clean"]
     after = service.position()
     if how == "the guard is killed":
         service.signal("guard", signal.SIGKILL)
@@ -619,7 +621,8 @@ def test_a_pause_is_gone_on_from_at_its_place(place, volume):
     """On a filesystem of which nothing is remembered: what was done before is not even looked at."""
     fill(volume, MANY)
     volume.write("many/0/eicar", EICAR)
-    service = start(place, volume.path)
+    time.sleep(OLDER)
+    service = start(place, volume.path, cpu="1%")
     assert holdfast(service, "scan", "--full").returncode == 0
     wait_scanned(service, 100)
     assert holdfast(service, "scan", "--full", "--stop").returncode == 0
@@ -628,6 +631,8 @@ def test_a_pause_is_gone_on_from_at_its_place(place, volume):
     assert 100 <= now["scanned"] < MANY, "it is in the middle"
     assert "paused, goes on never" in holdfast(service, "status").stdout
     # Whoever stops it means it: neither a reload nor a restart goes on.
+    service.sections["full-scan"]["cpu"] = "100%"
+    service.write_config()
     service.reload()
     service.stop()
     service.start()
@@ -643,7 +648,8 @@ def test_a_pause_is_gone_on_from_at_its_place(place, volume):
 
 def test_all_begins_anew_and_so_does_another_configuration(place, volume):
     fill(volume, MANY)
-    service = start(place, volume.path)
+    time.sleep(OLDER)
+    service = start(place, volume.path, cpu="1%")
     for words, exclude in ((["--all"], None), ([], volume / "many/1")):
         assert holdfast(service, "scan", "--full").returncode == 0
         wait_scanned(service, 50)
@@ -651,9 +657,13 @@ def test_all_begins_anew_and_so_does_another_configuration(place, volume):
         wait_until(lambda: service.status()["full_scan"]["state"] == "paused", "it is paused")
         if exclude:
             service.sections["full-scan"]["exclude"] = exclude
-            service.write_config()
-            service.reload()
+        service.sections["full-scan"]["cpu"] = "100%"
+        service.write_config()
+        service.reload()
         summary = run_full(service, *words)["summary"]
+        service.sections["full-scan"]["cpu"] = "1%"
+        service.write_config()
+        service.reload()
         assert (summary["sessions"], summary["files"]) == (1, MANY - 100 * bool(exclude))
     service.expect("what is to be scanned has changed: beginning anew")
 

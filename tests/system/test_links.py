@@ -15,6 +15,7 @@ LINKS = {
     "holdfast-guard": {"libsystemd", "libcap-ng", "libsodium", "libjansson", "libseccomp"},
     # libcap-ng: the engine checks the privileges it was started with.
     "holdfast-engine": {"libclamav", "libseccomp", "libcap-ng"},
+    "holdfast-porter": set(),
     "holdfast-report": {"libsystemd", "libcurl", "libseccomp"},
     # libinih: explain and check-config read the configuration with the code that the service has.
     # libcap-ng: it starts an engine of its own (scan --standalone), without privileges.

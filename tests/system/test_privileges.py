@@ -34,6 +34,7 @@ TABLE = {
     "engine": (USER, NONE, NONE, True),
     "worker": (USER, NONE, NONE, True),
     "report": (USER, NONE, NONE, True),
+    "porter": (USER, NONE, NONE, True),
 }
 
 ROLES = pytest.mark.parametrize("role", TABLE)

@@ -255,9 +255,9 @@ def test_what_was_verified_is_not_scanned_again(service, volume):
     done = scan(service, "--verbose", volume.path)
     assert summary_of(done)["Verified before"] == "5" and summary_of(done)["Infected files"] == "1"
     assert f"{volume / '3'}: OK (verified before)" in lines_of(done)
-    before = service.status()["counters"]["verdicts"]["clean"]
+    before = service.status()["counters"]["scans"]["clean"]
     assert summary_of(scan(service, "--all", volume.path))["Verified before"] == "0"
-    assert service.status()["counters"]["verdicts"]["clean"] == before + 5
+    assert service.status()["counters"]["scans"]["clean"] == before + 5
     (volume / "3").write_bytes(MARKER)
     done = scan(service, volume.path)
     assert summary_of(done)["Verified before"] == "4" and f"{volume / '3'}: Marker.Test" in done.stdout
@@ -504,7 +504,7 @@ def expect_service(service, volume):
 def test_a_descriptor_that_cannot_be_read_shows_no_right(service, volume, flags):
     bad = volume.write("bad", EICAR)
     with opened(bad, flags) as fd:
-        assert Client(service).scan(fd).verdict() is None, "and who sends one is dropped"
+        assert Client(service).scan(fd, 3).verdict()[:2] == (3, FAILED)
     with opened(bad) as fd:
         assert Client(service).scan(fd).verdict().verdict == VERDICT_INFECTED
     expect_service(service, volume)
