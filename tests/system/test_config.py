@@ -17,6 +17,7 @@ from harness import (
     open_as,
     program,
     send_signal,
+    wait_until,
 )
 
 GOOD = "[on-access]\ninclude = {volume}\n"
@@ -156,8 +157,10 @@ def infected(volume):
 @pytest.fixture
 def running(place, volume, infected):
     service = place.start(include=volume / "home", signatures=MARKER_SIGNATURE)
+    # The porter is started last.
+    wait_until(lambda: service.pids("porter"), "all have been started")
     processes = {process.pid for process in service.processes() if process.role != "holdfast-worker"}
-    assert len(processes) == 4
+    assert len(processes) == 5
     return service, processes
 
 

@@ -576,7 +576,7 @@ def test_it_goes_on_by_itself_and_scans_no_verified_file_twice(place, volume, ho
     for where in ("many/0/eicar", f"many/{MANY // 100 - 1}/eicar"):
         volume.write(where, EICAR)
     time.sleep(OLDER)
-    service = start(place, volume.path)
+    service = start(place, volume.path, cpu="10%")
     begin_and_stand_still(service, 100)
     before = service.status()["counters"]["scans"]["clean"]
     after = service.position()
