@@ -16,7 +16,7 @@
  * socket. WIRE_SCAN_INFO and WIRE_SCAN_WHY beside.
  */
 #define SCAN_SOCKET_NAME "scan"
-#define SCAN_WINDOW	 16
+#define SCAN_WINDOW	 32
 
 /* So many connections at once has one user at most; root has as many as there are. */
 #define SCAN_CONNECTIONS_MAX 16

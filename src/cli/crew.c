@@ -20,7 +20,7 @@
 #define SLOW_US 1000
 
 /* A thread that has waited for so long leaves work to others. */
-#define WAITING_US 500
+#define WAITING_US 3000
 
 /* The guard is busy, or there are too many files on their way to it. */
 #define BUSY_MS 10
@@ -310,7 +310,7 @@ static bool crew_scan(struct crew_thread *thread)
 		unsent = lane->n_files - lane->n_sent;
 		/* What is there already is taken now and then: nobody should wait for a finding. */
 		if (lane_is_full(lane))
-			is_alive = crew_settle(thread, lane->window - 1);
+			is_alive = crew_settle(thread, lane->window / 2);
 		else if (unsent >= BATCH || thread->is_slow)
 			is_alive = crew_send(thread) && crew_await(thread, 0);
 	}

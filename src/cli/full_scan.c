@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 /* How often --wait asks, and for how long it does without an answer. */
-#define POLL_US	   250000
-#define PATIENCE_S 15
+#define POLL_US 250000
+/* A scan of which little is new is over in no time. */
+#define POLL_FIRST_US 5000
+#define PATIENCE_S    15
 
 /* After so long it is seen whether a scan could begin. */
 #define BEGIN_US 500000
@@ -231,12 +233,14 @@ static int full_scan_wait(const char *run_dir, const struct full_scan_options *o
 {
 	uint64_t heard_us = clock_monotonic_us();
 	bool is_drawn = options->progress && isatty(STDERR_FILENO);
+	useconds_t pause_us = POLL_FIRST_US;
 	int r = 0;
 
 	while (reply->state == CONTROL_FULL_SCAN_RUNNING) {
 		if (is_drawn)
 			full_scan_draw(reply);
-		(void)usleep(POLL_US);
+		(void)usleep(pause_us);
+		pause_us = pause_us < POLL_US / 2 ? 2 * pause_us : POLL_US;
 		r = full_scan_ask_once(run_dir, CONTROL_FULL_SCAN_ASK, reply);
 		if (r == 0) {
 			heard_us = clock_monotonic_us();

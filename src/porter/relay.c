@@ -14,11 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Not in the headers of Debian 12; the value is the kernel's, include/uapi/linux/stat.h. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x00004000
+#endif
+
 struct relay {
 	int client, guard;
 	unsigned n_scans; /* handed on and not answered */
 	FILE *mountinfo;  /* NULL: not read yet */
 	struct mounts mounts;
+	uint64_t good_mount; /* the unique id of one whose files may be handed on; 0: none yet */
 };
 
 /* --- what may be handed on --- */
@@ -43,22 +49,13 @@ static void relay_read_mounts(struct relay *relay)
 		mounts_free(&relay->mounts);
 }
 
-/* Why the guard must not be given a file; NULL: it may be. must_be_readable: the client must have
- * shown that it may read it. */
-static const char *relay_problem(struct relay *relay, int fd, bool must_be_readable)
+/* Why files of this mount must not be handed on; NULL: they may be. */
+static const char *relay_mount_problem(struct relay *relay, uint64_t id)
 {
-	int flags = fcntl(fd, F_GETFL);
 	const struct mount *mount;
-	struct statx status;
 
-	if (must_be_readable && (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY))
-		return "it was not opened for reading";
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MNT_ID, &status) <
-		    0 ||
-	    !S_ISREG(status.stx_mode))
-		return "not a regular file";
 	relay_read_mounts(relay);
-	mount = mounts_find(&relay->mounts, status.stx_mnt_id);
+	mount = mounts_find(&relay->mounts, id);
 	if (!mount)
 		return "it is on no filesystem that is mounted here";
 	switch (filesystem_kind(mount->type)) {
@@ -73,6 +70,37 @@ static const char *relay_problem(struct relay *relay, int fd, bool must_be_reada
 	default:
 		return NULL;
 	}
+}
+
+static bool relay_look(int fd, unsigned mask, struct statx *ret)
+{
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | mask, ret) == 0 &&
+	       S_ISREG(ret->stx_mode);
+}
+
+/* Why the guard must not be given a file; NULL: it may be. must_be_readable: the client must have
+ * shown that it may read it. */
+static const char *relay_problem(struct relay *relay, int fd, bool must_be_readable)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct statx status, unique;
+	const char *problem;
+
+	if (must_be_readable && (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY))
+		return "it was not opened for reading";
+	if (!relay_look(fd, STATX_MNT_ID_UNIQUE, &unique))
+		return "not a regular file";
+	/* Most are of one mount. An id that is not unique may be another's by now. */
+	if (!(unique.stx_mask & STATX_MNT_ID_UNIQUE))
+		unique.stx_mnt_id = 0;
+	if (unique.stx_mnt_id && unique.stx_mnt_id == relay->good_mount)
+		return NULL;
+	if (!relay_look(fd, STATX_MNT_ID, &status))
+		return "not a regular file";
+	problem = relay_mount_problem(relay, status.stx_mnt_id);
+	if (!problem)
+		relay->good_mount = unique.stx_mnt_id;
+	return problem;
 }
 
 /* --- messages --- */
