@@ -614,6 +614,9 @@ def test_who_floods_and_never_reads_bothers_nobody(place, volume):
     assert service.status()["requests"] == 0
 
 
+WINDOW = 32  # files that a client has under way, see include/holdfast/control.h
+
+
 def test_a_client_has_so_many_files_under_way_and_the_others_wait(service, volume):
     n = 150
     for i in range(n):
@@ -628,9 +631,9 @@ def test_a_client_has_so_many_files_under_way_and_the_others_wait(service, volum
         for sent in range(n):
             with opened(volume / str(sent)) as fd:
                 client.scan(fd, sent)
-    assert 16 < sent < n - 1, "the socket is full"
-    assert service.status()["requests"] == 16
-    assert descriptors_of(guard) <= before + 16 + 2
+    assert WINDOW < sent < n - 1, "the socket is full"
+    assert service.status()["requests"] == WINDOW
+    assert descriptors_of(guard) <= before + WINDOW + 2
     service.continue_workers()
     client.socket.settimeout(PATIENCE)
     assert {client.verdict()[:2] for _ in range(sent)} == {(i, VERDICT_CLEAN) for i in range(sent)}
