@@ -75,9 +75,9 @@ const char *filesystem_problem(const char *type, bool remote)
 
 bool filesystem_keeps_times(const char *type)
 {
-	static const char *const types[] = {"ext2",	"ext3", "ext4",	 "xfs",	     "btrfs",
-					    "f2fs",	"jfs",	"nilfs2", "bcachefs", "zfs",
-					    "squashfs", "erofs"};
+	static const char *const types[] = {"ext2",	"ext3", "ext4",	    "xfs",
+					    "btrfs",	"f2fs", "jfs",	    "nilfs2",
+					    "bcachefs", "zfs",	"squashfs", "erofs"};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (!strcmp(types[i], type))

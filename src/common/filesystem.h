@@ -23,8 +23,9 @@ enum filesystem_kind filesystem_kind(const char *type);
 const char *filesystem_problem(const char *type, bool remote);
 
 /*
- * filesystem_keeps_times() says whether on a filesystem of this type no change of a file leaves its times as
- * they were. Not so where there is no ctime (FAT), where what is stored through a mapping changes no time
- * (tmpfs), and where others may write (network filesystems); and whatever is not known is not trusted.
+ * filesystem_keeps_times() says whether on a filesystem of this type no change of a file leaves its
+ * times as they were. Not so where there is no ctime (FAT), where what is stored through a mapping
+ * changes no time (tmpfs), and where others may write (network filesystems); and whatever is not
+ * known is not trusted.
  */
 bool filesystem_keeps_times(const char *type);
