@@ -455,7 +455,6 @@ static void scan_file(struct full_scan *scan, const struct walk_item *item)
 	}
 	counts->files++;
 	counts->bytes += item->status.stx_size;
-	task->scan = scan;
 	task->fd = fd;
 	task->size = item->status.stx_size;
 	task->afresh = scan->checkpoint->afresh;
@@ -522,8 +521,7 @@ static void scan_note(struct full_scan *scan)
 	if (r < 0 && !scan->report_is_broken)
 		scan_log(scan, LOG_ERR,
 			 "full scan: cannot write where it is, or its report: %s: after a restart "
-			 "it "
-			 "will go on where that was written last",
+			 "it will go on where that was written last",
 			 strerror(-r));
 	scan->report_is_broken = r < 0;
 	scan->noted_us = clock_monotonic_us();
@@ -596,8 +594,7 @@ int full_scan_finish(struct full_scan *scan)
 	scan->report = NULL;
 	scan_log(scan, counts->infected ? LOG_WARNING : LOG_NOTICE,
 		 "full scan: finished after %llu min: %llu files, %llu of them verified before, "
-		 "%llu "
-		 "infected, %llu not verified, %llu unreadable; %s%s",
+		 "%llu infected, %llu not verified, %llu unreadable; %s%s",
 		 (unsigned long long)(counts->ended - counts->began) / 60,
 		 (unsigned long long)counts->files, (unsigned long long)counts->known,
 		 (unsigned long long)counts->infected,

@@ -14,7 +14,6 @@
 struct scan_task {
 	struct asker asker; /* for the loop */
 	struct scan_task *next;
-	struct full_scan *scan;
 	void *owner; /* the scheduler's */
 	int fd;	     /* of the file; the thread's to close */
 	uint64_t size;

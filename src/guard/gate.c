@@ -117,15 +117,18 @@ uint64_t gate_signatures(const struct gate *gate)
 	return pool_info(gate->pool)->set;
 }
 
-/* Which file a descriptor is of, in what state, and what the two are as a tag. *ret_known: it was
- * verified in that state. Returns 0 or a negative errno. */
+/* Which file a descriptor is of, and in what state. *ret_known: it was verified in that state.
+ * Returns 0 or a negative errno. */
 static int gate_look(struct gate *gate, int fd, struct file_id *ret_id,
-		     struct file_state *ret_state, struct verdict_tag *ret_tag, bool *ret_known)
+		     struct file_state *ret_state, bool *ret_known)
 {
-	*ret_known = verdicts_tag(gate->verdicts, fd, "", gate_signatures(gate), ret_tag, ret_id,
-				  ret_state) == 0 &&
-		     verdicts_use(gate->verdicts, ret_tag);
-	return *ret_known ? 0 : file_stat(fd, ret_id, ret_state);
+	struct verdict_tag tag;
+	int r = verdicts_tag(gate->verdicts, fd, "", gate_signatures(gate), &tag, ret_id,
+			     ret_state);
+
+	*ret_known = r == 0 && verdicts_use(gate->verdicts, &tag);
+	/* What has no tag, a device for one, is a file all the same. */
+	return r == 0 ? 0 : file_stat(fd, ret_id, ret_state);
 }
 
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
@@ -232,12 +235,11 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
 {
 	struct request *request = NULL;
-	struct verdict_tag tag;
 	struct file_state state;
 	struct file_id id = {0};
 	bool is_new = false, is_known;
 
-	if (gate_look(gate, event->fd, &id, &state, &tag, &is_known) == 0) {
+	if (gate_look(gate, event->fd, &id, &state, &is_known) == 0) {
 		request = request_find(&gate->requests, id);
 		if (!request && is_known) {
 			gate_let_known(gate, event, id, &state);
@@ -423,12 +425,11 @@ static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, vo
 /* Scans a file that came into scope with its directory. */
 static void gate_scan_moved(struct gate *gate, int fd)
 {
-	struct verdict_tag tag;
 	struct file_state state;
 	struct file_id id;
 	bool is_known;
 
-	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &id, &state, &tag, &is_known) < 0 ||
+	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &id, &state, &is_known) < 0 ||
 	    is_known || state.size == 0 || request_find(&gate->requests, id))
 		return;
 	if (!gate_request(gate, fd, id, &state, LANE_MOVED))
@@ -481,14 +482,13 @@ void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
 {
 	struct wire_verdict known = wire_verdict_make(VERDICT_CLEAN, "");
 	struct request *request;
-	struct verdict_tag tag;
 	struct file_state state;
 	struct file_id id;
 	const char *problem;
 	bool is_new, is_known;
 
 	/* The cheapest first: most of what is scanned again has not changed. */
-	if (gate_look(gate, fd, &id, &state, &tag, &is_known) == 0 && is_known && !order->afresh) {
+	if (gate_look(gate, fd, &id, &state, &is_known) == 0 && is_known && !order->afresh) {
 		gate->counters.known++;
 		known.flags = WIRE_VERDICT_KNOWN;
 		order->asker->told(order->asker, &known);

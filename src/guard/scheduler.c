@@ -457,7 +457,6 @@ static void scheduler_take_results(struct scheduler *scheduler)
 static int64_t scheduler_next(struct scheduler *scheduler)
 {
 	struct schedule_decision decision;
-
 	int64_t soon = now_s() > scheduler->retry_at ? now_s() : scheduler->retry_at;
 
 	if (!scheduler->conf || scheduler->scan)
@@ -679,14 +678,16 @@ bool scheduler_end(struct scheduler *scheduler)
 	return true;
 }
 
-static void scheduler_command(struct scheduler *scheduler, const struct command *command)
+/* Returns whether it will be obeyed; if not, what it holds is released. */
+static bool scheduler_command(struct scheduler *scheduler, const struct command *command)
 {
 	if (write(scheduler->commands[1], command, sizeof(*command)) == sizeof(*command))
-		return;
+		return true;
 	log_error("full scan: the scheduler does not listen: it waits for a disk");
 	if (command->type == COMMAND_CONF)
 		close(command->value);
 	free(command->info);
+	return false;
 }
 
 void scheduler_set_conf(struct scheduler *scheduler, int snapshot)
@@ -695,7 +696,7 @@ void scheduler_set_conf(struct scheduler *scheduler, int snapshot)
 				  .value = fcntl(snapshot, F_DUPFD_CLOEXEC, 0)};
 
 	if (command.value >= 0)
-		scheduler_command(scheduler, &command);
+		(void)scheduler_command(scheduler, &command);
 }
 
 void scheduler_set_engine(struct scheduler *scheduler, const struct wire_engine_info *info)
@@ -705,7 +706,7 @@ void scheduler_set_engine(struct scheduler *scheduler, const struct wire_engine_
 	if (!command.info)
 		return;
 	*command.info = *info;
-	scheduler_command(scheduler, &command);
+	(void)scheduler_command(scheduler, &command);
 }
 
 int scheduler_order(struct scheduler *scheduler, enum control_full_scan_verb verb)
@@ -720,9 +721,10 @@ int scheduler_order(struct scheduler *scheduler, enum control_full_scan_verb ver
 		return -EIO;
 	if (is_running && verb != CONTROL_FULL_SCAN_STOP)
 		return -EALREADY;
-	scheduler->ordered += verb != CONTROL_FULL_SCAN_STOP;
 	/* One that does not run may be about to. */
-	scheduler_command(scheduler, &command);
+	if (!scheduler_command(scheduler, &command))
+		return -EAGAIN;
+	scheduler->ordered += verb != CONTROL_FULL_SCAN_STOP;
 	return !is_running && verb == CONTROL_FULL_SCAN_STOP ? -EALREADY : 0;
 }
 

@@ -2,7 +2,6 @@
 #include "porter.h"
 
 #include "../common/chan.h"
-#include "../common/log.h"
 #include "relay.h"
 
 #include <errno.h>
@@ -35,14 +34,6 @@ struct porter {
 	struct client clients[CLIENTS_MAX];
 };
 
-static void porter_log(void *context, int priority, const char *text)
-{
-	const struct wire_note note = wire_note_make(priority, text);
-	const struct porter *porter = context;
-
-	(void)chan_send(porter->channel, &note.header, -1);
-}
-
 /* --- clients --- */
 
 /* A place for a client of this user; NULL: there is none. */
@@ -72,7 +63,6 @@ static _Noreturn void porter_be_relay(int client, int guard)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (ends[0] < 0 || ends[1] < 0 || close_range(STDERR_FILENO + 3, ~0u, 0) < 0)
 		_exit(1);
-	log_set_sink(NULL, NULL);
 	relay_run(ends[0], ends[1]);
 	_exit(0);
 }
@@ -219,6 +209,5 @@ int porter_run(int channel)
 	porter.signals = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (porter.signals < 0)
 		return 1;
-	log_set_sink(porter_log, &porter);
 	return porter_loop(&porter);
 }
