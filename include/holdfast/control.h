@@ -61,9 +61,10 @@ struct control_status_reply {
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 864, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 872, "wire format");
 
-/* INCLUDE: an include path; PLACE: a mount that an include path leads to, or that is below one. */
+/* INCLUDE: an include path; DATABASE: a file of signatures that was loaded; PLACE: a mount that an
+ * include path leads to, or that is below one. */
 struct control_index_request {
 	struct wire_header header;
 	uint32_t index;
@@ -77,7 +78,15 @@ enum control_watch_state {
 	CONTROL_LEFT_ALONE   /* not watched as configured; error says why */
 };
 
-/* The reply to both. */
+/* The reply to DATABASE; n: how many there are. */
+struct control_database_reply {
+	struct wire_header header;
+	uint32_t index, n;
+	struct wire_database database; /* without a name: there is none of this index */
+};
+_Static_assert(sizeof(struct control_database_reply) == 104, "wire format");
+
+/* The reply to INCLUDE and PLACE. */
 struct control_watch_reply {
 	struct wire_header header;
 	uint32_t index;

@@ -31,18 +31,24 @@ enum wire_type {
 	WIRE_ENGINE_DOWN, /* no engine can be started: do not keep openers waiting for one */
 	WIRE_TRUSTED_PID, /* this process reads the configuration: do not hold its opens */
 	WIRE_HISTORY,	  /* restarts and gaps, for status */
+	WIRE_FETCH,	  /* fetcher: what to do, after WIRE_CONFIG */
+	WIRE_TRIAL,	  /* engine: only try the signatures, see engine.h; before WIRE_CONFIG */
+	WIRE_RELEASE,	  /* guard: let go of all engines; another one will be introduced */
 	/* a child to the supervisor */
 	WIRE_READY,
 	WIRE_FAILED, /* the child could not do what was asked; text says why */
 	WIRE_PONG,
 	WIRE_SWITCHED, /* guard: the engine introduced last has taken over */
+	WIRE_UPDATE,   /* guard: somebody asks for fresh signatures; fd: a socket to tell him on */
+	WIRE_FETCHED,  /* fetcher: the run is over */
 	WIRE_STOPPING, /* supervisor to the reporter: the end that follows was asked for */
 	/* anyone to the reporter, and the engine to the supervisor who passes it on */
 	WIRE_NOTE,
 	WIRE_FOUND,
 	/* engine to guard */
 	WIRE_ENGINE_INFO,
-	WIRE_WORKER, /* fd: the socket of a new worker */
+	WIRE_DATABASE, /* after WIRE_ENGINE_INFO, one for each file of signatures */
+	WIRE_WORKER,   /* fd: the socket of a new worker */
 	/* guard to engine */
 	WIRE_KILL_WORKER,
 	WIRE_RETIRE, /* another engine has taken over: fork no more workers, end with this socket */
@@ -65,6 +71,13 @@ enum wire_type {
 	WIRE_CONTROL_PLACE_REPLY,
 	WIRE_CONTROL_FULL_SCAN,
 	WIRE_CONTROL_FULL_SCAN_REPLY,
+	WIRE_CONTROL_DATABASE,
+	WIRE_CONTROL_DATABASE_REPLY,
+	WIRE_CONTROL_UPDATE,
+	/* from the fetcher to whoever asked for an update, on the socket he asked on */
+	WIRE_UPDATE_PROGRESS,
+	WIRE_UPDATE_ITEM,
+	WIRE_UPDATE_DONE,
 	WIRE_TYPE_COUNT
 };
 
@@ -88,6 +101,7 @@ enum wire_peer_role {
 	WIRE_PEER_SCAN,	    /* porter: the listening scan socket */
 	WIRE_PEER_PORTER,   /* guard: it announces clients here */
 	WIRE_PEER_GUARD,    /* engine, reporter, porter: the guard's end */
+	WIRE_PEER_UPDATE,   /* fetcher: somebody who wants to be told of the run */
 	WIRE_PEER_COUNT
 };
 
@@ -120,9 +134,11 @@ struct wire_result {
 	struct wire_header header;
 	uint32_t signatures;	  /* loaded, the embedded test signature included */
 	uint32_t test_only;	  /* 1: nothing but the embedded test signature */
+	int64_t newest;		  /* when the newest signatures were made, as in wire_engine_info */
+	uint64_t memory;	  /* resident bytes of the engine once it has loaded */
 	char text[WIRE_TEXT_MAX]; /* FAILED: why */
 };
-_Static_assert(sizeof(struct wire_result) == 1040, "wire format");
+_Static_assert(sizeof(struct wire_result) == 1056, "wire format");
 
 struct wire_note {
 	struct wire_header header;
@@ -166,10 +182,26 @@ struct wire_engine_info {
 	/* Tells sets of signatures apart, and the settings that they are used with: a file that is
 	 * clean under one is clean under the same again. */
 	uint64_t set;
-	char engine[32];		  /* the version of libclamav: "1.4.6" */
+	int64_t newest;	 /* when the newest signatures were made, seconds since the epoch: what the
+			    newest signed file says of itself, without any the newest file's time of
+			    modification; 0: there are none */
+	char engine[32]; /* the version of libclamav: "1.4.6" */
 	char versions[WIRE_VERSIONS_MAX]; /* of each file of signatures: "daily.cvd 27450, ..." */
 };
-_Static_assert(sizeof(struct wire_engine_info) == 584, "wire format");
+_Static_assert(sizeof(struct wire_engine_info) == 592, "wire format");
+
+#define WIRE_DATABASE_NAME_MAX 64
+#define WIRE_DATABASES_MAX     64 /* further ones are loaded, and not told of */
+
+/* One file of signatures that was loaded. */
+struct wire_database {
+	struct wire_header header;
+	int64_t built_at; /* a .cvd or .cld: when it was made; another: its time of modification */
+	uint32_t version; /* of a .cvd or .cld; 0: it has none */
+	uint32_t signatures;		   /* as a .cvd or .cld says of itself; 0: it does not */
+	char name[WIRE_DATABASE_NAME_MAX]; /* "daily.cvd" */
+};
+_Static_assert(sizeof(struct wire_database) == 88, "wire format");
 
 /* WORKER and KILL_WORKER */
 struct wire_worker {
@@ -216,6 +248,72 @@ _Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
 
 /* From the guard: there is no engine that could scan it. */
 #define WIRE_VERDICT_NO_ENGINE 2u
+
+/* What a run of the fetcher is for. */
+struct wire_fetch {
+	struct wire_header header;
+	uint32_t flags; /* WIRE_FETCH_* */
+	uint32_t unused;
+	char mirror_to[WIRE_PATH_MAX]; /* keep a mirror in this directory; empty: the directory of
+					  signatures */
+};
+_Static_assert(sizeof(struct wire_fetch) == 4112, "wire format");
+
+/* Ask for nothing before check-every has passed since the last run. */
+#define WIRE_FETCH_IF_DUE 1u
+
+/* How an update ended, of one file or of all: the worst of them. */
+enum wire_update_result {
+	WIRE_UPDATE_UP_TO_DATE,
+	WIRE_UPDATE_UPDATED,
+	WIRE_UPDATE_COOL_DOWN, /* no source may be asked yet */
+	WIRE_UPDATE_FAILED,
+	WIRE_UPDATE_RESULT_COUNT
+};
+
+struct wire_fetched {
+	struct wire_header header;
+	int64_t next;	    /* when to run again, seconds since the epoch; 0: not by itself */
+	uint32_t result;    /* enum wire_update_result */
+	uint32_t published; /* 1: there are other signatures than before */
+};
+_Static_assert(sizeof(struct wire_fetched) == 24, "wire format");
+
+/* A transfer, several times a second at most. */
+struct wire_update_progress {
+	struct wire_header header;
+	uint64_t done, total; /* bytes; total 0: not known */
+	char file[WIRE_DATABASE_NAME_MAX];
+};
+_Static_assert(sizeof(struct wire_update_progress) == 88, "wire format");
+
+/* What became of one database or custom file. */
+struct wire_update_item {
+	struct wire_header header;
+	uint32_t result;  /* enum wire_update_result */
+	uint32_t patches; /* how many cdiffs made it; 0: it came as a whole, or not at all */
+	uint32_t version_before, version_after;	      /* 0: none */
+	uint32_t signatures_before, signatures_after; /* 0: not known */
+	uint64_t bytes;				      /* received for it, whatever became of them */
+	int64_t until;				      /* COOL_DOWN: seconds since the epoch */
+	char name[WIRE_DATABASE_NAME_MAX];	      /* "daily", "local.ndb" */
+	char source[WIRE_SIGNATURE_MAX]; /* URL it came from or was asked at; without a password */
+	char text[WIRE_TEXT_MAX];	 /* what else there is to say: why it failed, ...; empty:
+					    nothing */
+};
+_Static_assert(sizeof(struct wire_update_item) == 1392, "wire format");
+
+/* The last message of a run. */
+struct wire_update_done {
+	struct wire_header header;
+	uint64_t bytes;	    /* received */
+	uint32_t requests;  /* sent */
+	uint32_t result;    /* enum wire_update_result */
+	uint32_t published; /* 1: there are other signatures than before */
+	uint32_t unused;
+	char text[WIRE_TEXT_MAX]; /* FAILED: why nothing could be tried; empty: the items say */
+};
+_Static_assert(sizeof(struct wire_update_done) == 1056, "wire format");
 
 /* A datagram is never longer than this. */
 #define WIRE_MESSAGE_MAX 8192

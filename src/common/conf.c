@@ -2,6 +2,8 @@
 #include "conf.h"
 
 #include "match.h"
+#include "signature.h"
+#include "url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +19,15 @@
 /* How the text of a key becomes its value. */
 enum conf_type {
 	CONF_STRING,
-	CONF_PATH,   /* absolute */
-	CONF_PATHS,  /* list of absolute paths */
-	CONF_RULES,  /* list of rules, see match.h */
-	CONF_NAMES,  /* list of words */
-	CONF_CHOICE, /* one of the names in choices */
+	CONF_PATH,	/* absolute */
+	CONF_PATHS,	/* list of absolute paths */
+	CONF_RULES,	/* list of rules, see match.h */
+	CONF_NAMES,	/* list of words */
+	CONF_URL,	/* of a proxy */
+	CONF_URLS,	/* list of URLs of servers */
+	CONF_FILES,	/* list of URLs of files of signatures */
+	CONF_DATABASES, /* list of names of databases */
+	CONF_CHOICE,	/* one of the names in choices */
 	CONF_BOOL,
 	CONF_DURATION,
 	CONF_SIZE,
@@ -51,6 +57,10 @@ static const struct conf_choice choices_mode[] = {{"block", CONTROL_MODE_BLOCK},
 						  {0}};
 static const struct conf_choice choices_answer[] = {
 	{"allow", CONF_ALLOW}, {"deny", CONF_DENY}, {0}};
+static const struct conf_choice choices_reload[] = {{"auto", CONF_RELOAD_AUTO},
+						    {"parallel", CONF_RELOAD_PARALLEL},
+						    {"lean", CONF_RELOAD_LEAN},
+						    {0}};
 static const struct conf_choice choices_facility[] = {
 	{"daemon", LOG_DAEMON}, {"user", LOG_USER},
 	{"auth", LOG_AUTH},	{"authpriv", LOG_AUTHPRIV},
@@ -100,6 +110,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
 	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
 	KEY("engine", "verdict-cache", CONF_SIZE, verdict_cache, NUMBER(64 * KIB, 128 * MIB)),
+	KEY("engine", "reload", CONF_CHOICE, reload, choices_reload, 0, 0),
 
 	KEY("full-scan", "schedule", CONF_SCHEDULE, schedule, NUMBER(0, 0)),
 	KEY("full-scan", "path", CONF_PATHS, scan_path, NUMBER(0, 0)),
@@ -111,14 +122,23 @@ static const struct conf_key conf_keys[] = {
 	KEY("full-scan", "random-delay", CONF_DURATION, scan_random_delay_ms,
 	    NUMBER(0, 1440 * MINUTE)),
 
-	PLANNED("signatures", "mirror"),
-	PLANNED("signatures", "database"),
-	PLANNED("signatures", "check-every"),
-	PLANNED("signatures", "random-delay"),
-	PLANNED("signatures", "custom"),
-	PLANNED("signatures", "rate-limit"),
-	PLANNED("signatures", "proxy"),
-	PLANNED("signatures", "max-age-warning"),
+	KEY("signatures", "mirror", CONF_URLS, mirror, NUMBER(0, 0)),
+	KEY("signatures", "database", CONF_DATABASES, database, NUMBER(0, 0)),
+	KEY("signatures", "custom", CONF_FILES, custom, NUMBER(0, 0)),
+	KEY("signatures", "custom-max-size", CONF_SIZE, custom_max_size,
+	    NUMBER(KIB, 4 * 1024 * MIB)),
+	KEY("signatures", "check-every", CONF_DURATION, check_every_ms,
+	    NUMBER(0, 30 * 1440 * MINUTE)),
+	KEY("signatures", "random-delay", CONF_DURATION, check_random_delay_ms,
+	    NUMBER(0, 1440 * MINUTE)),
+	KEY("signatures", "rate-limit", CONF_SIZE, rate_limit, NUMBER(0, 1024 * 1024 * MIB)),
+	KEY("signatures", "proxy", CONF_URL, proxy, NUMBER(0, 0)),
+	KEY("signatures", "ca-file", CONF_PATH, ca_file, NUMBER(0, 0)),
+	KEY("signatures", "client-certificate", CONF_PATH, client_certificate, NUMBER(0, 0)),
+	KEY("signatures", "client-key", CONF_PATH, client_key, NUMBER(0, 0)),
+	KEY("signatures", "netrc-file", CONF_PATH, netrc_file, NUMBER(0, 0)),
+	KEY("signatures", "max-age-warning", CONF_DURATION, max_age_warning_ms,
+	    NUMBER(0, 3650 * 1440 * MINUTE)),
 
 	KEY("alerts", "syslog", CONF_BOOL, syslog, NUMBER(0, 0)),
 	KEY("alerts", "facility", CONF_CHOICE, facility, choices_facility, 0, 0),
@@ -161,6 +181,10 @@ struct conf *conf_new(void)
 	conf->schedule = (struct schedule){.days = SCHEDULE_DAILY, .minute = 2 * 60};
 	conf->cross_filesystems = true;
 	conf->scan_cpu = 100;
+	conf->check_every_ms = 120 * MINUTE;
+	conf->check_random_delay_ms = 10 * MINUTE;
+	conf->custom_max_size = 100 * MIB;
+	conf->max_age_warning_ms = 3 * 1440 * MINUTE;
 	conf->syslog = true;
 	conf->facility = LOG_DAEMON;
 	conf->log_file_max_size = 20 * MIB;
@@ -177,7 +201,13 @@ static void *conf_member(const struct conf *conf, const struct conf_key *key)
 
 static bool conf_key_is_list(const struct conf_key *key)
 {
-	return key->type == CONF_PATHS || key->type == CONF_RULES || key->type == CONF_NAMES;
+	return key->type == CONF_PATHS || key->type == CONF_RULES || key->type == CONF_NAMES ||
+	       key->type == CONF_URLS || key->type == CONF_FILES || key->type == CONF_DATABASES;
+}
+
+static bool conf_key_is_string(const struct conf_key *key)
+{
+	return key->type == CONF_STRING || key->type == CONF_PATH || key->type == CONF_URL;
 }
 
 struct conf *conf_free(struct conf *conf)
@@ -186,7 +216,7 @@ struct conf *conf_free(struct conf *conf)
 		return NULL;
 
 	for (const struct conf_key *key = conf_keys; key < conf_keys + N_KEYS; key++) {
-		if (key->type == CONF_STRING || key->type == CONF_PATH) {
+		if (conf_key_is_string(key)) {
 			free(*(char **)conf_member(conf, key));
 		} else if (conf_key_is_list(key)) {
 			struct conf_list *list = conf_member(conf, key);
@@ -271,6 +301,42 @@ static char *conf_normalize_path(const char *value, const char **problem)
 		return NULL;
 	}
 	return match_normalize(value, problem);
+}
+
+static char *conf_normalize_file(const char *value, const char **problem)
+{
+	char *url = url_normalize(value, URL_HTTP | URL_FILE, problem);
+
+	if (url)
+		*problem = signature_custom_problem(url_file_name(url));
+	if (url && *problem) {
+		free(url);
+		return NULL;
+	}
+	return url;
+}
+
+/* It becomes the beginning of a file's name. */
+static bool conf_check_database(const char *value, const char **problem)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_-";
+
+	if (strspn(value, allowed) == strlen(value) && strlen(value) <= SIGNATURE_DATABASE_MAX)
+		return true;
+	*problem = "the name of a database is made of letters, digits, - and _: main, not main.cvd";
+	return false;
+}
+
+static int conf_set_url(char **member, const char *value, const char **problem)
+{
+	char *url = url_normalize(value, URL_HTTP | URL_SOCKS, problem);
+
+	if (!url)
+		return *problem ? -EINVAL : -ENOMEM;
+	free(*member);
+	*member = url;
+	return 0;
 }
 
 static int conf_set_path(char **member, const char *value, const char **problem)
@@ -395,12 +461,23 @@ static int conf_set_bool(bool *member, const char *value, char *problem, size_t 
 	return r;
 }
 
-/* Copies the text for a list: paths and rules are normalized, names are taken as they are. */
+/* Copies the text for a list; NULL with what is wrong with it, or out of memory without. */
 static char *conf_entry_text(const struct conf_key *key, const char *value, const char **problem)
 {
-	return key->type == CONF_PATHS	 ? conf_normalize_path(value, problem)
-	       : key->type == CONF_RULES ? match_normalize(value, problem)
-					 : strdup(value);
+	switch (key->type) {
+	case CONF_PATHS:
+		return conf_normalize_path(value, problem);
+	case CONF_RULES:
+		return match_normalize(value, problem);
+	case CONF_URLS:
+		return url_normalize(value, URL_HTTP, problem);
+	case CONF_FILES:
+		return conf_normalize_file(value, problem);
+	case CONF_DATABASES:
+		return conf_check_database(value, problem) ? strdup(value) : NULL;
+	default:
+		return strdup(value);
+	}
 }
 
 static int conf_set_member(struct conf *conf, const struct conf_key *key, const char *value,
@@ -430,9 +507,15 @@ static int conf_set_member(struct conf *conf, const struct conf_key *key, const 
 	case CONF_PATH:
 		r = conf_set_path(member, value, &why);
 		break;
+	case CONF_URL:
+		r = conf_set_url(member, value, &why);
+		break;
 	case CONF_PATHS:
 	case CONF_RULES:
 	case CONF_NAMES:
+	case CONF_URLS:
+	case CONF_FILES:
+	case CONF_DATABASES:
 		text = conf_entry_text(key, value, &why);
 		r = text ? conf_list_add(member, text, line, &why) : why ? -EINVAL : -ENOMEM;
 		break;
@@ -529,12 +612,16 @@ static void conf_write(FILE *out, const struct conf *conf)
 		switch (key->type) {
 		case CONF_STRING:
 		case CONF_PATH:
+		case CONF_URL:
 			if (*(char **)member)
 				conf_write_one(out, key, *(char **)member);
 			break;
 		case CONF_PATHS:
 		case CONF_RULES:
 		case CONF_NAMES:
+		case CONF_URLS:
+		case CONF_FILES:
+		case CONF_DATABASES:
 			conf_write_list(out, key, member);
 			break;
 		case CONF_CHOICE:

@@ -24,7 +24,7 @@
 #define CONF_LIST_MAX 256
 
 /* Room for the keys there are; conf.c checks that it suffices. */
-#define CONF_KEYS_MAX 64
+#define CONF_KEYS_MAX 80
 
 /* One entry of a key that may be given several times. */
 struct conf_entry {
@@ -39,6 +39,13 @@ struct conf_list {
 };
 
 enum conf_answer { CONF_ALLOW, CONF_DENY };
+
+/* How new signatures take over. */
+enum conf_reload {
+	CONF_RELOAD_AUTO,     /* lean where memory for a second engine is short */
+	CONF_RELOAD_PARALLEL, /* the new engine loads beside the old one */
+	CONF_RELOAD_LEAN      /* the old one ends first */
+};
 
 /* Durations are in milliseconds, sizes in bytes. Strings are never NULL unless it says so. */
 struct conf {
@@ -64,6 +71,7 @@ struct conf {
 	uint64_t max_file_size, max_scan_size, max_scan_time_ms;
 	bool detect_pua, heuristics;
 	uint64_t verdict_cache; /* bytes */
+	unsigned reload;	/* enum conf_reload */
 
 	/* [full-scan] */
 	struct schedule schedule;
@@ -74,6 +82,20 @@ struct conf {
 	struct schedule_time finish_by;
 	uint64_t scan_cpu; /* percent of all processors */
 	uint64_t scan_random_delay_ms;
+
+	/* [signatures] */
+	struct conf_list mirror;   /* URLs without a slash at the end */
+	struct conf_list database; /* names; resolved: one at least */
+	struct conf_list custom;   /* URLs of files */
+	uint64_t check_every_ms;   /* 0: only when asked */
+	uint64_t check_random_delay_ms;
+	uint64_t custom_max_size;
+	uint64_t rate_limit;		       /* bytes a second; 0: none */
+	char *proxy;			       /* URL; NULL: none */
+	char *ca_file;			       /* NULL: the system's */
+	char *client_certificate, *client_key; /* NULL: none */
+	char *netrc_file;		       /* users and passwords by host; NULL: none */
+	uint64_t max_age_warning_ms;	       /* 0: never */
 
 	/* [alerts] */
 	bool syslog;

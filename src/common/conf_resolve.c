@@ -4,6 +4,8 @@
 #include "filesystem.h"
 #include "match.h"
 #include "mounts.h"
+#include "signature.h"
+#include "url.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -334,6 +336,56 @@ static void check_signatures(struct resolver *resolver)
 			     "signatures: %s is not a directory", directory);
 }
 
+/* The official databases, where a mirror is named and none of its own. */
+static void resolve_databases(struct resolver *resolver)
+{
+	static const char *const official[] = {"main", "daily", "bytecode"};
+	struct conf *conf = resolver->conf;
+	char problem[64];
+
+	for (size_t i = 0; i < sizeof(official) / sizeof(official[0]) && conf->mirror.n_entries &&
+			   conf->database.n_entries == i;
+	     i++)
+		if (conf_set(conf, "signatures", "database", official[i], 0, problem,
+			     sizeof(problem)) < 0)
+			conf_problem(&resolver->problems, 0, "out of memory");
+}
+
+/* Names become files of one directory. */
+static void check_custom(struct resolver *resolver)
+{
+	const struct conf *conf = resolver->conf;
+
+	for (size_t i = 0; i < conf->custom.n_entries; i++) {
+		const struct conf_entry *entry = &conf->custom.entries[i];
+		char name[SIGNATURE_FILE_MAX + 1];
+
+		(void)snprintf(name, sizeof(name), "%s", url_file_name(entry->text));
+		for (size_t j = 0; j < i; j++)
+			if (!strcmp(name, url_file_name(conf->custom.entries[j].text)))
+				conf_problem(&resolver->problems, entry->line,
+					     "custom: another one is called %s too", name);
+		for (size_t j = 0; j < conf->database.n_entries; j++) {
+			char asked[SIGNATURE_DATABASE_MAX + 8];
+
+			(void)snprintf(asked, sizeof(asked), "%s.cvd",
+				       conf->database.entries[j].text);
+			if (!strcmp(name, asked))
+				conf_problem(&resolver->problems, entry->line,
+					     "custom: %s is what the mirrors are asked for", name);
+		}
+	}
+}
+
+static void check_client_certificate(struct resolver *resolver)
+{
+	const struct conf *conf = resolver->conf;
+
+	if (conf->client_key && !conf->client_certificate)
+		conf_problem(&resolver->problems, conf_line(conf, "signatures", "client-key"),
+			     "client-key: there is no client-certificate that it belongs to");
+}
+
 int conf_resolve(struct conf *conf, conf_report report, void *context)
 {
 	struct resolver resolver = {
@@ -359,6 +411,9 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 	if (conf->log_file)
 		check_parent(&resolver, "alerts", "log-file", conf->log_file);
 	check_signatures(&resolver);
+	resolve_databases(&resolver);
+	check_custom(&resolver);
+	check_client_certificate(&resolver);
 	if (!conf->syslog && !conf->log_file)
 		report(context, LOG_WARNING, conf_line(conf, "alerts", "syslog"),
 		       "syslog = no and no log-file: findings are told to nobody but standard "

@@ -2,8 +2,8 @@
 #include "clam.h"
 
 #include "../common/clock.h"
+#include "../signatures/sources.h"
 #include "eicar.h" /* made from config/eicar.ndb */
-#include "sources.h"
 
 #include <clamav.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "worker.h"
 
 #include "../common/chan.h"
-#include "sandbox.h"
+#include "../common/sandbox.h"
 
 #include <fcntl.h>
 #include <signal.h>

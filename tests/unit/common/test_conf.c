@@ -330,14 +330,6 @@ static void planned_keys_are_known_and_say_that_they_do_nothing(void **state)
 {
 	static const char *const keys[][2] = {
 		{"on-access", "scan-ahead"},
-		{"signatures", "mirror"},
-		{"signatures", "database"},
-		{"signatures", "check-every"},
-		{"signatures", "random-delay"},
-		{"signatures", "custom"},
-		{"signatures", "rate-limit"},
-		{"signatures", "proxy"},
-		{"signatures", "max-age-warning"},
 		{"alerts", "json-file"},
 		{"alerts", "repeat-after"},
 		{"alerts", "command"},

@@ -366,16 +366,16 @@ static void planned_keys_are_warned_of_and_taken(void **state)
 {
 	struct transcript transcript;
 	struct conf *conf = read_text(VALID "scan-ahead = yes\n"
-					    "[signatures]\n"
-					    "mirror = https://a\n"
-					    "mirror = https://b\n",
+					    "[alerts]\n"
+					    "webhook = https://a\n"
+					    "webhook = https://b\n",
 				      &transcript);
 
 	assert_non_null(conf);
 	assert_string_equal(transcript.text,
 			    "warning 4: scan-ahead: has no effect in this version\n"
-			    "warning 6: mirror: has no effect in this version\n"
-			    "warning 7: mirror: has no effect in this version\n");
+			    "warning 6: webhook: has no effect in this version\n"
+			    "warning 7: webhook: has no effect in this version\n");
 	conf_free(conf);
 }
 

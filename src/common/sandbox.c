@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "sandbox.h"
 
-#include "../common/drop.h"
+#include "drop.h"
 
 #include <errno.h>
 #include <seccomp.h>

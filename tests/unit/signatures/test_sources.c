@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "../../../src/engine/sources.h"
+#include "../../../src/signatures/sources.h"
 #include "../support/conf_fixture.h"
 #include "../support/scratch.h"
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "container.h"
+
+#include <clamav.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int container_parse(const char *head, struct container_head *ret)
+{
+	char text[CONTAINER_HEAD_SIZE + 1];
+	struct cl_cvd *parsed;
+
+	memcpy(text, head, CONTAINER_HEAD_SIZE);
+	text[CONTAINER_HEAD_SIZE] = '\0';
+	parsed = cl_cvdparse(text);
+	if (!parsed)
+		return -EBADMSG;
+	*ret = (struct container_head){
+		.version = parsed->version,
+		.signatures = parsed->sigs,
+		.functionality = parsed->fl,
+		.built_at = parsed->stime,
+	};
+	cl_cvdfree(parsed);
+	return 0;
+}
+
+int container_read(const char *path, struct container_head *ret)
+{
+	char head[CONTAINER_HEAD_SIZE];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, head, sizeof(head));
+	close(fd);
+	if (n < 0)
+		return -EIO;
+	return n == sizeof(head) ? container_parse(head, ret) : -EBADMSG;
+}

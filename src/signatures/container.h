@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/* container: what a .cvd or .cld says of itself, and whether that is true; by libclamav. */
+#include <stddef.h>
+#include <stdint.h>
+
+/* Every container begins with so many bytes of text about itself. */
+#define CONTAINER_HEAD_SIZE 512
+
+struct container_head {
+	uint32_t version, signatures;
+	uint32_t functionality; /* the level that a libclamav must have to use all of it */
+	int64_t built_at;	/* seconds since the epoch */
+};
+
+/* container_parse() reads the first CONTAINER_HEAD_SIZE bytes, container_read() those of a file.
+ * Return 0; -EBADMSG: it is none; another negative errno. */
+int container_parse(const char *head, struct container_head *ret);
+int container_read(const char *path, struct container_head *ret);
+
+/* container_verify() checks a .cvd: its digest and signature, and that it is the database of that
+ * name
+ * ("daily") and no other. Returns 0, or a negative errno with the reason in problem: -EBADMSG where
+ * it is not right. It unpacks, so it is to be called where a file from anywhere may be: see
+ * trial.h. */
+int container_verify(const char *path, const char *database, char *problem, size_t problem_size);

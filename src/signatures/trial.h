@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * trial: whether signatures load, without what that costs: in a child that may nothing but read
+ * them, and in slices. Each slice parses a whole file and keeps only every n-th signature, so that
+ * each is loaded once, and memory stays within TRIAL_MEMORY however large the set is.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a trial may have in memory, about, in bytes: a good deal less than a quarter of an engine
+ * with a set for which that matters. */
+#define TRIAL_MEMORY (UINT64_C(160) << 20)
+
+/* So long it may take. */
+#define TRIAL_TIMEOUT_S 900
+
+struct trial {
+	const char *path;     /* a file or a directory */
+	const char *scratch;  /* an empty directory, the only one where the child may write */
+	const char *database; /* verify path as a .cvd of this name too; NULL: do not */
+	bool detect_pua;
+	bool as_signed; /* bytecode in it is loaded: it was verified, or made of what was */
+};
+
+/* trial_run() returns 0 with how many signatures there are in *ret_signatures; or a negative errno
+ * with the reason in problem: -EBADMSG where the signatures are at fault. */
+int trial_run(const struct trial *trial, uint32_t *ret_signatures, char *problem,
+	      size_t problem_size);
