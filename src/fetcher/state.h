@@ -5,12 +5,12 @@
  * when, and what it has from whom. "holdfast status" reads it too. Without it, or where it cannot
  * be understood, it begins anew.
  *
- *   {"version": 1, "last_run": 1790000000, "uuid": "...",
+ *   {"version": 1, "next_run": 1790000000, "uuid": "...",
  *    "sources": [{"url": "http://mirror.example/clamav", "last_ok": 0, "failures": 0,
  *                 "retry_at": 0, "cool_until": 0, "cool_since": 0, "problem": ""}, ...],
  *    "items": [{"name": "daily", "custom": false, "source": "http://...", "checked": 0,
- *               "changed": 0, "version": 27450, "etag": "", "last_modified": "",
- *               "problem": ""}, ...]}
+ *               "changed": 0, "version": 27450, "signatures": 2000000, "etag": "", "last_modified":
+ * "", "problem": ""}, ...]}
  *
  * Times are seconds since the epoch, 0: never. URLs are without passwords (url_display()).
  */
@@ -27,13 +27,14 @@ struct state_item {
 	int64_t checked; /* a source said last that we have what there is, or gave it */
 	int64_t changed; /* it was published */
 	uint32_t version;
+	uint32_t signatures;		   /* that it has; 0: not known */
 	char etag[256], last_modified[64]; /* custom: of what is in force */
 	char problem[WIRE_SIGNATURE_MAX];  /* why the last check failed; empty: it did not */
 };
 
 struct state {
-	int64_t last_run;
-	char uuid[40]; /* random, made once: the official servers want one in the user agent */
+	int64_t next_run; /* when the schedule has it run next; 0: at once */
+	char uuid[40];	  /* random, made once: the official servers want one in the user agent */
 	struct source sources[SOURCES_MAX];
 	unsigned n_sources;
 	struct state_item items[STATE_ITEMS_MAX];

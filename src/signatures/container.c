@@ -41,3 +41,13 @@ int container_read(const char *path, struct container_head *ret)
 		return -EIO;
 	return n == sizeof(head) ? container_parse(head, ret) : -EBADMSG;
 }
+
+uint32_t container_functionality(void)
+{
+	return cl_retflevel();
+}
+
+const char *container_library(void)
+{
+	return cl_retver();
+}

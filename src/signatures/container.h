@@ -18,6 +18,11 @@ struct container_head {
 int container_parse(const char *head, struct container_head *ret);
 int container_read(const char *path, struct container_head *ret);
 
+/* container_functionality() returns the level that the libclamav in use has, container_library() its
+ * version: "1.4.6". */
+uint32_t container_functionality(void);
+const char *container_library(void);
+
 /* container_verify() checks a .cvd: its digest and signature, and that it is the database of that
  * name
  * ("daily") and no other. Returns 0, or a negative errno with the reason in problem: -EBADMSG where
