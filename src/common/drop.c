@@ -8,6 +8,7 @@
 #include <linux/landlock.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,44 +55,97 @@ int drop_to_user(uid_t uid, gid_t gid)
 	 LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |                             \
 	 LANDLOCK_ACCESS_FS_MAKE_BLOCK)
 
+/* What a rule may say of a single file. */
+#define RIGHTS_FILE                                                                                \
+	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE)
+
+/* Versions of the interface from which on it can do these. */
+#define VERSION_REFER	 2
+#define VERSION_TRUNCATE 3
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+
+/* Returns 0 or less where there is none. */
+static long landlock_version(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+static int landlock_create(uint64_t handled)
+{
+	const struct landlock_ruleset_attr attr = {.handled_access_fs = handled};
+	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+
+	return ruleset < 0 ? -errno : ruleset;
+}
+
 static int landlock_allow(int ruleset, const char *path, uint64_t rights)
 {
 	struct landlock_path_beneath_attr rule = {
 		.allowed_access = rights,
-		.parent_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC),
+		.parent_fd = open(path, O_PATH | O_CLOEXEC),
 	};
+	struct stat status;
 	int r;
 
 	if (rule.parent_fd < 0)
 		return errno == ENOENT ? 0 : -errno; /* nothing there to allow */
-	r = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
-		    ? -errno
-		    : 0;
+	r = fstat(rule.parent_fd, &status) < 0 ? -errno : 0;
+	if (r == 0 && !S_ISDIR(status.st_mode))
+		rule.allowed_access &= RIGHTS_FILE;
+	if (r == 0 &&
+	    syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+		r = -errno;
 	close(rule.parent_fd);
+	return r;
+}
+
+/* Closes ruleset. r: what came of filling it. */
+static int landlock_enforce(int ruleset, int r)
+{
+	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		r = -errno;
+	close(ruleset);
 	return r;
 }
 
 bool drop_has_landlock(void)
 {
-	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+	return landlock_version() > 0;
 }
 
 int drop_filesystem(const char *writable, const char *const *readable, size_t n)
 {
-	const struct landlock_ruleset_attr attr = {
-		.handled_access_fs = RIGHTS_READ | RIGHTS_WRITE | RIGHTS_NEVER,
-	};
-	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
-	int r;
+	const long version = landlock_version();
+	const uint64_t write =
+		RIGHTS_WRITE | (version >= VERSION_TRUNCATE ? LANDLOCK_ACCESS_FS_TRUNCATE : 0);
+	int ruleset, r;
 
+	if (version <= 0)
+		return 1;
+	ruleset = landlock_create(RIGHTS_READ | write | RIGHTS_NEVER);
 	if (ruleset < 0)
-		return drop_has_landlock() ? -errno : 1;
-
-	r = landlock_allow(ruleset, writable, RIGHTS_READ | RIGHTS_WRITE);
+		return ruleset;
+	r = landlock_allow(ruleset, writable, RIGHTS_READ | write);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = landlock_allow(ruleset, readable[i], RIGHTS_READ);
-	if (r == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-		r = -errno;
-	close(ruleset);
-	return r;
+	return landlock_enforce(ruleset, r);
+}
+
+int drop_writes(const char *const *writable, size_t n)
+{
+	const long version = landlock_version();
+	const uint64_t write = RIGHTS_WRITE | LANDLOCK_ACCESS_FS_REFER |
+			       (version >= VERSION_TRUNCATE ? LANDLOCK_ACCESS_FS_TRUNCATE : 0);
+	int ruleset, r = 0;
+
+	if (version < VERSION_REFER)
+		return 1;
+	ruleset = landlock_create(write | (RIGHTS_NEVER & ~LANDLOCK_ACCESS_FS_EXECUTE));
+	if (ruleset < 0)
+		return ruleset;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = landlock_allow(ruleset, writable[i], write);
+	return landlock_enforce(ruleset, r);
 }

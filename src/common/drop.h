@@ -24,10 +24,19 @@ int drop_new_privs(void);
 
 /*
  * drop_filesystem() confines the process by Landlock: files below writable may be read, written,
- * made and removed, files below the n readable directories read, and no other file be opened.
- * Descriptors it holds or is sent are not affected. Returns 1 where the kernel has no Landlock.
+ * made and removed, the n readable files, or files below such directories, read, and no other file
+ * be opened. Descriptors it holds or is sent are not affected. Returns 1 where the kernel has no
+ * Landlock.
  */
 int drop_filesystem(const char *writable, const char *const *readable, size_t n);
+
+/*
+ * drop_writes() lets the process write, make, remove, link and rename below the n writable
+ * directories only. Reading, executing and descriptors it holds are not affected. Returns 1 where
+ * the kernel cannot: no Landlock, or one that forbids every rename between directories. The process
+ * must have no new privileges, see above.
+ */
+int drop_writes(const char *const *writable, size_t n);
 
 /* drop_has_landlock() says whether drop_filesystem() can do anything: some kernels have it switched
  * off, some containers forbid the call. */

@@ -5,7 +5,8 @@
 
 #include <errno.h>
 #include <seccomp.h>
-#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Character set conversion loads modules of libc when a file asks for one. */
@@ -120,11 +121,19 @@ static int sandbox_filter_calls(void)
 	return r;
 }
 
-int sandbox_enter(const char *scratch)
+int sandbox_enter(const char *scratch, const char *const *readable, size_t n)
 {
-	int r = drop_filesystem(scratch, sandbox_readable,
-				sizeof(sandbox_readable) / sizeof(sandbox_readable[0]));
+	const size_t n_own = sizeof(sandbox_readable) / sizeof(sandbox_readable[0]);
+	const char **all = calloc(n_own + n, sizeof(*all));
+	int r = -ENOMEM;
 
+	if (!all)
+		return r;
+	memcpy(all, sandbox_readable, sizeof(sandbox_readable));
+	if (n > 0)
+		memcpy(all + n_own, readable, n * sizeof(*all));
+	r = drop_filesystem(scratch, all, n_own + n);
+	free(all);
 	/* A kernel without Landlock still has the user's permissions and the filter. */
 	return r < 0 ? r : sandbox_filter_calls();
 }

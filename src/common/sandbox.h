@@ -8,8 +8,11 @@
  * no program to start.
  */
 
+#include <stddef.h>
+
 /*
- * sandbox_enter() confines the calling process for good. scratch is the directory it may write to.
- * Returns 0 or a negative errno.
+ * sandbox_enter() confines the calling process for good. scratch is the directory it may write to,
+ * readable are n files or directories that it may read beside that. Needs no new privileges, or
+ * CAP_SYS_ADMIN. Returns 0 or a negative errno.
  */
-int sandbox_enter(const char *scratch);
+int sandbox_enter(const char *scratch, const char *const *readable, size_t n);

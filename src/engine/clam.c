@@ -2,6 +2,7 @@
 #include "clam.h"
 
 #include "../common/clock.h"
+#include "../signatures/message.h"
 #include "../signatures/sources.h"
 #include "eicar.h" /* made from config/eicar.ndb */
 
@@ -20,13 +21,9 @@ struct clam {
 	uint64_t max_scan_time_ms;
 };
 
-/* What libclamav complained of last. Its own messages name the file and line of a bad signature, or
- * say what is odd about a file; the error codes of its functions do not. The callback is
- * process-wide, hence the variable. */
-static char clam_last_message[512];
-
 /* Why the first read that failed during this scan did; empty: none did. libclamav goes on without
- * those bytes, may call the rest clean, and tells by a message only. */
+ * those bytes, may call the rest clean, and tells by a message only, whose callback is
+ * process-wide. */
 static char clam_read_error[128];
 
 static void clam_note_read_error(const char *message)
@@ -46,9 +43,7 @@ static void clam_on_message(enum cl_msg severity, const char *full, const char *
 {
 	if (severity == CL_MSG_ERROR)
 		clam_note_read_error(message);
-	if (severity == CL_MSG_ERROR || severity == CL_MSG_WARN)
-		(void)snprintf(clam_last_message, sizeof(clam_last_message), "%.*s",
-			       (int)strcspn(message, "\n"), message);
+	message_note(severity, message);
 }
 
 /* Nothing to do here; but only with a callback does libclamav name the limit that a file is over:
@@ -59,9 +54,10 @@ static void clam_on_found(int fd, const char *name, void *context)
 
 static void clam_problem(char *problem, size_t size, const char *what, int code)
 {
-	(void)snprintf(problem, size, "%s: %s%s%s%s", what, cl_strerror(code),
-		       *clam_last_message ? " (" : "", clam_last_message,
-		       *clam_last_message ? ")" : "");
+	const char *message = message_last();
+
+	(void)snprintf(problem, size, "%s: %s%s%s%s", what, cl_strerror(code), *message ? " (" : "",
+		       message, *message ? ")" : "");
 }
 
 /* libclamav loads from files only. */
@@ -258,7 +254,8 @@ void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
 	bool out_of_time;
 	int code;
 
-	*clam_last_message = *clam_read_error = '\0';
+	message_forget();
+	*clam_read_error = '\0';
 	code = cl_scandesc_callback(fd, NULL, &name, &scanned, clam->engine, &clam->options, NULL);
 	/* Running out of time is not reported: it comes back as clean. */
 	out_of_time = clock_monotonic_us() - began >= clam->max_scan_time_ms * CLOCK_US_PER_MS;
@@ -270,5 +267,5 @@ void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
 	ret_verdict->cpu_us = clock_read_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	(void)snprintf(ret_verdict->reason, sizeof(ret_verdict->reason), "%s",
 		       clam_reason(ret_verdict->verdict, code, name, out_of_time));
-	(void)snprintf(ret_verdict->warning, sizeof(ret_verdict->warning), "%s", clam_last_message);
+	(void)snprintf(ret_verdict->warning, sizeof(ret_verdict->warning), "%s", message_last());
 }

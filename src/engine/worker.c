@@ -71,7 +71,7 @@ _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64
 	(void)prctl(PR_SET_NAME, "holdfast-worker");
 	worker_volunteer_for_oom();
 
-	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch) < 0)
+	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch, NULL, 0) < 0)
 		_exit(WORKER_NOT_CONFINED);
 
 	while (chan_serve(fd, worker_rules, &worker) == 0)

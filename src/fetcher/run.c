@@ -4,6 +4,7 @@
 #include "../common/clock.h"
 #include "../common/line.h"
 #include "../common/log.h"
+#include "../common/tree.h"
 #include "../common/url.h"
 #include "../signatures/container.h"
 #include "../signatures/trial.h"
@@ -13,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -95,11 +95,6 @@ void run_get(struct run *run, struct source *source, const struct transfer_reque
 			    (long long)(source->cool_until - run_now()), source->problem);
 }
 
-static int run_remove(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-	return remove(path) < 0 ? -errno : 0;
-}
-
 int run_empty_work(struct run *run, const char *name, char *buffer, size_t size,
 		   struct wire_update_item *item)
 {
@@ -108,7 +103,7 @@ int run_empty_work(struct run *run, const char *name, char *buffer, size_t size,
 
 	(void)snprintf(relative, sizeof(relative), "work/%s", name);
 	(void)store_path(run->store, relative, buffer, size);
-	(void)nftw(buffer, run_remove, 16, FTW_DEPTH | FTW_PHYS);
+	(void)tree_remove(buffer);
 	if (mkdir(buffer, 0700) < 0) {
 		r = -errno;
 		run_fail(item, "cannot make the directory %s: %s", buffer, strerror(-r));
@@ -440,6 +435,7 @@ void run_all(const struct conf *conf, struct audience *audience, const char *mir
 		log_error("signatures: %s", ret_result->done.text);
 		return;
 	}
+	*ret_result->done.text = '\0';
 	run_in_store(&run, is_due_only, ret_result);
 	(void)store_close(run.store);
 }

@@ -11,8 +11,9 @@
 /* Mirrors and custom URLs. */
 #define SOURCES_MAX (2 * CONF_LIST_MAX)
 
-/* How long a source that wants to be left alone is, where it does not say: as freshclam does.
- * Longer than SOURCE_COOL_DOWN_MAX_S none is, whatever it says. */
+/* How long a source that wants to be left alone is, where it does not say, or says a time that is
+ * over: as freshclam does; after a 503 SOURCE_RETRY_S. Longer than SOURCE_COOL_DOWN_MAX_S none is,
+ * whatever it says. */
 #define SOURCE_FORBIDDEN_S     (24 * 3600)
 #define SOURCE_TOO_MANY_S      (4 * 3600)
 #define SOURCE_COOL_DOWN_MAX_S (7 * 24 * 3600)
@@ -40,8 +41,11 @@ bool source_may_ask(const struct source *source, int64_t now);
 /* source_is_healthy() says whether it goes in its place: it has not just failed. */
 bool source_is_healthy(const struct source *source, int64_t now);
 
-/* source_answered() notes what came of a request; NOT_FOUND, NOT_MODIFIED and LOCAL say nothing
- * against a source. */
+/*
+ * source_answered() notes what came of a request. DONE and NOT_MODIFIED end what was noted of
+ * failures, so note DONE only once what came was found to be right, or a source of bad files would
+ * go first again each time. NOT_FOUND and LOCAL change nothing.
+ */
 void source_answered(struct source *source, const struct transfer_reply *reply, int64_t now);
 
 /* source_failed() notes that what it gave was not right: a wrong signature, ... */

@@ -9,8 +9,8 @@
  *    "sources": [{"url": "http://mirror.example/clamav", "last_ok": 0, "failures": 0,
  *                 "retry_at": 0, "cool_until": 0, "cool_since": 0, "problem": ""}, ...],
  *    "items": [{"name": "daily", "custom": false, "source": "http://...", "checked": 0,
- *               "changed": 0, "version": 27450, "signatures": 2000000, "etag": "", "last_modified":
- * "", "problem": ""}, ...]}
+ *               "changed": 0, "version": 27450, "signatures": 2000000, "etag": "",
+ *               "last_modified": "", "problem": ""}, ...]}
  *
  * Times are seconds since the epoch, 0: never. URLs are without passwords (url_display()).
  */
@@ -41,19 +41,21 @@ struct state {
 	unsigned n_items;
 };
 
-/* state_new() reads a file; whatever is wrong with it gives an empty state, with why in problem
- * (empty: nothing was wrong; a file that does not exist is not). NULL: out of memory. */
+/* state_new() reads a file; whatever is wrong with it gives an empty state, with where and why in
+ * problem (empty: nothing was wrong; a file that does not exist is not). NULL: out of memory.
+ * state_free() takes NULL. */
 struct state *state_new(const char *path, char *problem, size_t problem_size);
 void state_free(struct state *state);
 
-/* state_save() replaces the file, atomically and for good (fsync), readable for all. Returns 0 or a
- * negative errno. */
+/* state_save() replaces the file, atomically and for good (fsync), readable for all. What is not
+ * printable in a text becomes a question mark. Returns 0 or a negative errno. */
 int state_save(const struct state *state, const char *path);
 
-/* state_source() and state_item() find or make an entry; what is not configured any more makes room
- * for it. NULL only where more than fit are in use. */
+/* state_source() and state_item() find or make an entry. NULL where the table is full, or the name
+ * too long: neither happens with what is configured, after state_forget(). state_source() takes a
+ * URL with or without its password. */
 struct source *state_source(struct state *state, const char *url);
 struct state_item *state_item(struct state *state, const char *name, bool custom);
 
-/* state_forget() removes what conf does not name any more. */
+/* state_forget() removes what conf does not name any more. Entries move: pointers to them end. */
 void state_forget(struct state *state, const struct conf *conf);
