@@ -213,14 +213,26 @@ static bool run_wants(void *context, const char *name)
 	return signature_is_container(name) && run_wants_database(conf, name);
 }
 
-/* Makes what was staged what is in force. */
-static int run_publish(struct run *run, bool *ret_published, char *problem, size_t problem_size)
+static bool run_is_complete(const struct run_items *items)
 {
-	int r;
+	for (size_t i = 0; i < items->n; i++)
+		if (items->items[i].result > WIRE_UPDATE_UPDATED)
+			return false;
+	return true;
+}
+
+/* Makes what was staged what is in force. */
+static int run_publish(struct run *run, const struct run_items *items, bool *ret_published,
+		       char *problem, size_t problem_size)
+{
+	int r = 0;
 
 	if (run->mirror_to)
 		return mirror_finish(run, problem, problem_size);
-	r = store_keep_only(run->store, run_wants, (void *)run->conf, problem, problem_size);
+	/* What is not wanted any more goes when everything that is wanted is there. */
+	if (run_is_complete(items))
+		r = store_keep_only(run->store, run_wants, (void *)run->conf, problem,
+				    problem_size);
 	if (r < 0 || !store_is_staged(run->store))
 		return r;
 	r = store_publish(run->store, problem, problem_size);
@@ -359,7 +371,7 @@ static void run_everything(struct run *run, struct run_items *items, struct run_
 	}
 	memcpy(before, run->state, sizeof(*before));
 	run_ask(run, items);
-	r = run_publish(run, &published, problem, sizeof(problem));
+	r = run_publish(run, items, &published, problem, sizeof(problem));
 	if (r < 0)
 		run_take_back(run, items, before, problem);
 	free(before);
