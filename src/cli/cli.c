@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "cli.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <syslog.h>
 #include <unistd.h>
+
+#define WIDTH_DEFAULT 80
 
 int cli_error(const char *format, ...)
 {
@@ -71,6 +76,27 @@ const char *cli_style(enum cli_style style)
 	};
 
 	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? sequences[style] : "";
+}
+
+unsigned cli_width(FILE *terminal)
+{
+	struct winsize size;
+
+	if (ioctl(fileno(terminal), TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
+		return WIDTH_DEFAULT - 1;
+	/* The last column stays free: some terminals begin a line when it is written. */
+	return size.ws_col > CLI_WIDTH_MAX ? CLI_WIDTH_MAX : size.ws_col - 1u;
+}
+
+int cli_block_signals(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
 bool cli_option(struct cli *cli, int option, const char *argument)

@@ -26,6 +26,7 @@ int verb_check_config(const struct cli *cli, int argc, char **argv);
 int verb_verify(const struct cli *cli, int argc, char **argv);
 int verb_scan(const struct cli *cli, int argc, char **argv);
 int verb_report(const struct cli *cli, int argc, char **argv);
+int verb_update(const struct cli *cli, int argc, char **argv);
 
 /* cli_error() prints a line on standard error and returns CLI_ERROR. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -60,3 +61,11 @@ struct conf *cli_find_service(const struct cli *cli);
  * output is no terminal or NO_COLOR is set. */
 enum cli_style { CLI_PLAIN, CLI_BOLD, CLI_GOOD, CLI_BAD };
 const char *cli_style(enum cli_style style);
+
+/* cli_width() returns how many columns a line that is drawn on a terminal may have. */
+#define CLI_WIDTH_MAX 512
+unsigned cli_width(FILE *terminal);
+
+/* cli_block_signals() makes Ctrl-C and SIGTERM something to read from a descriptor (signalfd(2)),
+ * so that the caller comes to an end of its own. Returns it, or -1. */
+int cli_block_signals(void);

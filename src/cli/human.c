@@ -4,6 +4,7 @@
 #include "../common/clock.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 char *human_time(char *buffer, size_t size, int64_t seconds)
@@ -51,5 +52,33 @@ char *human_bytes(char *buffer, size_t size, uint64_t bytes)
 		unit++;
 	}
 	(void)snprintf(buffer, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+	return buffer;
+}
+
+char *human_count(char *buffer, size_t size, uint64_t count)
+{
+	char digits[24], text[32];
+	size_t length = (size_t)snprintf(digits, sizeof(digits), "%" PRIu64, count), n = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		if (i && (length - i) % 3 == 0)
+			text[n++] = ',';
+		text[n++] = digits[i];
+	}
+	(void)snprintf(buffer, size, "%.*s", (int)n, text);
+	return buffer;
+}
+
+char *human_time_near(char *buffer, size_t size, int64_t seconds, int64_t now)
+{
+	time_t then = (time_t)seconds, present = (time_t)now;
+	struct tm a, b;
+	bool is_today;
+
+	if (!localtime_r(&then, &a) || !localtime_r(&present, &b))
+		return human_time(buffer, size, seconds);
+	is_today = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
+	if (!strftime(buffer, size, is_today ? "%H:%M" : "%Y-%m-%d %H:%M", &a))
+		return human_time(buffer, size, seconds);
 	return buffer;
 }

@@ -15,3 +15,10 @@ char *human_age(char *buffer, size_t size, int64_t seconds);
 
 /* human_bytes() writes "17 B", "1.2 KB" and so on, in steps of 1024. */
 char *human_bytes(char *buffer, size_t size, uint64_t bytes);
+
+/* human_count() writes 2,041,234. */
+char *human_count(char *buffer, size_t size, uint64_t count);
+
+/* human_time_near() writes local time without what need not be said of a time near now, in seconds
+ * since the epoch as well: "14:05", or "2026-11-22 14:05" of another day. */
+char *human_time_near(char *buffer, size_t size, int64_t seconds, int64_t now);

@@ -20,6 +20,8 @@ static const struct verb verbs[] = {
 	 1 << 20, true},
 	{"report", "", "what the last full scan found; 'holdfast report --help'", verb_report, 0, 1,
 	 true},
+	{"update", "", "fetch fresh signatures now; 'holdfast update --help'", verb_update, 0, 0,
+	 true},
 	{"explain", "PATH...", "which rule decides over a path, and how", verb_explain, 1, 1 << 20,
 	 false},
 	{"check-config", "[FILE]", "say what is wrong with the configuration", verb_check_config, 0,
@@ -45,7 +47,8 @@ static void print_help(void)
 		     "\n"
 		     "Exit codes: status 0 fine, 1 warning, 2 not protecting; verify 0 refused,\n"
 		     "1 not refused, 2 could not be tried; scan 0 clean, 1 something found, 2 not\n"
-		     "all was verified; the others 0, or 2 for an error.\n",
+		     "all was verified; update 0 updated, 1 up to date, 2 failed, 3 cool-down;\n"
+		     "the others 0, or 2 for an error.\n",
 		     CONF_FILE_DEFAULT);
 }
 

@@ -17,6 +17,11 @@
 #define BAR_WIDTH_MIN	 100 /* of the terminal, for there to be a bar */
 #define PATH_COLUMNS_MIN 12
 
+/* A name that is longer shows its end; the figures behind it do not move. */
+#define NAME_COLUMNS 20
+/* Room for a bar behind a name and before the figures. */
+#define TRANSFER_BAR_WIDTH_MIN 90
+
 #define ELLIPSIS "..."
 
 /* A character that is not ASCII may be two columns wide; none is wider. */
@@ -81,16 +86,8 @@ static void progress_format_bar(char *buffer, size_t size, double fraction)
 		       (int)(BAR_COLUMNS - full), "");
 }
 
-static void progress_format_eta(char *buffer, size_t size, const struct progress *progress,
-				double fraction)
+static void progress_format_eta(char *buffer, size_t size, uint64_t seconds)
 {
-	uint64_t seconds;
-
-	buffer[0] = '\0';
-	if (fraction <= 0)
-		return;
-	seconds = (uint64_t)((double)progress->elapsed_us * (1 - fraction) / fraction) /
-		  CLOCK_US_PER_SEC;
 	if (seconds >= 3600)
 		(void)snprintf(buffer, size, "  ETA %" PRIu64 ":%02u:%02u", seconds / 3600,
 			       (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60));
@@ -99,24 +96,29 @@ static void progress_format_eta(char *buffer, size_t size, const struct progress
 			       (unsigned)(seconds % 60));
 }
 
+static uint64_t progress_rate(uint64_t bytes, uint64_t elapsed_us)
+{
+	return elapsed_us ? (uint64_t)((double)bytes * CLOCK_US_PER_SEC / (double)elapsed_us) : 0;
+}
+
 char *progress_format(char *buffer, size_t size, unsigned width, const struct progress *progress)
 {
 	double fraction = progress->has_totals ? progress_fraction(progress) : 0;
-	uint64_t rate =
-		progress->elapsed_us
-			? (uint64_t)((double)progress->bytes * 1e6 / (double)progress->elapsed_us)
-			: 0;
-	char bar[BAR_COLUMNS + 8] = "", done[32], total[32], speed[32], eta[48];
+	char bar[BAR_COLUMNS + 8] = "", done[32], total[32], speed[32], eta[48] = "";
 
 	human_bytes(done, sizeof(done), progress->bytes);
-	human_bytes(speed, sizeof(speed), rate);
+	human_bytes(speed, sizeof(speed), progress_rate(progress->bytes, progress->elapsed_us));
 	if (!progress->has_totals) {
 		(void)snprintf(buffer, size, "counting  %" PRIu64 " files  %s  %s/s",
 			       progress->files, done, speed);
 	} else {
 		if (width >= BAR_WIDTH_MIN)
 			progress_format_bar(bar, sizeof(bar), fraction);
-		progress_format_eta(eta, sizeof(eta), progress, fraction);
+		if (fraction > 0)
+			progress_format_eta(eta, sizeof(eta),
+					    (uint64_t)((double)progress->elapsed_us *
+						       (1 - fraction) / fraction) /
+						    CLOCK_US_PER_SEC);
 		(void)snprintf(
 			buffer, size, "%s%3u%%  %" PRIu64 "/%" PRIu64 " files  %s/%s  %s/s%s", bar,
 			(unsigned)(fraction * 100), progress->files, progress->total_files, done,
@@ -125,5 +127,53 @@ char *progress_format(char *buffer, size_t size, unsigned width, const struct pr
 	if (strlen(buffer) > width)
 		buffer[width] = '\0';
 	progress_add_path(buffer, size, width, progress->path);
+	return buffer;
+}
+
+/* The name of the file, in NAME_COLUMNS. */
+static void progress_format_name(char *buffer, size_t size, const char *name)
+{
+	char escaped[LINE_ESCAPED_MAX(NAME_MAX)];
+	bool is_long;
+	const char *tail;
+
+	line_escape(escaped, sizeof(escaped), name);
+	is_long = progress_columns(escaped) > NAME_COLUMNS;
+	tail = progress_tail(escaped, NAME_COLUMNS - (is_long ? (unsigned)strlen(ELLIPSIS) : 0));
+	(void)snprintf(buffer, size, "%s%s%*s", is_long ? ELLIPSIS : "", tail,
+		       is_long ? 0 : (int)(NAME_COLUMNS - progress_columns(tail)), "");
+}
+
+char *progress_format_transfer(char *buffer, size_t size, unsigned width,
+			       const struct progress_transfer *transfer)
+{
+	uint64_t rate = progress_rate(transfer->received, transfer->elapsed_us), left;
+	double fraction;
+	char bar[BAR_COLUMNS + 8] = "", name[LINE_ESCAPED_MAX(NAME_COLUMNS)];
+	char done[32], total[32], speed[32], eta[48] = "";
+
+	progress_format_name(name, sizeof(name), transfer->name);
+	human_bytes(done, sizeof(done), transfer->done);
+	human_bytes(speed, sizeof(speed), rate);
+	if (width <= NAME_COLUMNS) {
+		buffer[0] = '\0';
+		return buffer;
+	}
+	if (!transfer->total) {
+		(void)snprintf(buffer, size, "%s  %s  %s/s", name, done, speed);
+	} else {
+		left = transfer->total > transfer->done ? transfer->total - transfer->done : 0;
+		fraction = left ? (double)transfer->done / (double)transfer->total : 1;
+		if (width >= TRANSFER_BAR_WIDTH_MIN)
+			progress_format_bar(bar, sizeof(bar), fraction);
+		if (rate)
+			progress_format_eta(eta, sizeof(eta), left / rate);
+		(void)snprintf(buffer, size, "%s  %s%3u%%  %s/%s  %s/s%s", name, bar,
+			       (unsigned)(fraction * 100), done,
+			       human_bytes(total, sizeof(total), transfer->total), speed, eta);
+	}
+	/* All behind the name is ASCII. */
+	if (strlen(buffer) - strlen(name) > width - NAME_COLUMNS)
+		buffer[strlen(name) + width - NAME_COLUMNS] = '\0';
 	return buffer;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-/* progress: one line that says how far something is. Pure. */
+/* progress: one line that says how far something is, a scan or a transfer. Pure. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,3 +18,14 @@ struct progress {
  * the path is escaped, and cut at its beginning where it is too long. Returns buffer.
  */
 char *progress_format(char *buffer, size_t size, unsigned width, const struct progress *progress);
+
+struct progress_transfer {
+	const char *name;     /* of the file */
+	uint64_t done, total; /* bytes; total 0: not known */
+	uint64_t received;    /* of done, since elapsed_us began: the others were there before */
+	uint64_t elapsed_us;
+};
+
+/* progress_format_transfer() does so for a file that is transferred. */
+char *progress_format_transfer(char *buffer, size_t size, unsigned width,
+			       const struct progress_transfer *transfer);

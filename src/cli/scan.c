@@ -90,18 +90,6 @@ static void scan_on_note(void *context, const char *text)
 	show_note(context, text);
 }
 
-/* From here on Ctrl-C is a descriptor to read, so that there is a summary at the end. */
-static int scan_block_signals(void)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
 /* Starts or finds who scans. Returns whether there is somebody; if not, that was said. */
 static bool scan_prepare_scanner(struct scan *scan)
 {
@@ -110,7 +98,7 @@ static bool scan_prepare_scanner(struct scan *scan)
 	if (scan->options.standalone) {
 		/* The engine's directory is removed in any case. */
 		(void)signal(SIGPIPE, SIG_IGN);
-		scan->signals = scan_block_signals();
+		scan->signals = cli_block_signals();
 		scan->conf = standalone_conf(&scan->options.cli, scan->options.database,
 					     scan->options.threads);
 		if (!scan->conf)
@@ -125,7 +113,7 @@ static bool scan_prepare_scanner(struct scan *scan)
 			return false;
 		if (service_open(&scan->service, scan->conf->run_dir, problem, sizeof(problem)) ==
 		    0) {
-			scan->signals = scan_block_signals();
+			scan->signals = cli_block_signals();
 			return true;
 		}
 	}

@@ -11,10 +11,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-
-#define WIDTH_DEFAULT 80
-#define WIDTH_MAX     512
 
 #define MIB (1024.0 * 1024.0)
 
@@ -317,16 +313,6 @@ void show_set_totals(struct show *show, uint64_t files, uint64_t bytes)
 	(void)pthread_mutex_unlock(&show->mutex);
 }
 
-static unsigned show_width(const struct show *show)
-{
-	struct winsize size;
-
-	if (ioctl(fileno(show->options.err), TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
-		return WIDTH_DEFAULT - 1;
-	/* The last column stays free: some terminals begin a line when it is written. */
-	return size.ws_col > WIDTH_MAX ? WIDTH_MAX : size.ws_col - 1u;
-}
-
 static void show_draw_progress(struct show *show)
 {
 	const struct progress progress = {
@@ -338,10 +324,10 @@ static void show_draw_progress(struct show *show)
 		.elapsed_us = clock_monotonic_us() - show->began_us,
 		.path = show->at,
 	};
-	char line[WIDTH_MAX * 2 + 1];
+	char line[CLI_WIDTH_MAX * 2 + 1];
 
 	(void)fprintf(show->options.err, "\r%s\033[K",
-		      progress_format(line, sizeof(line), show_width(show), &progress));
+		      progress_format(line, sizeof(line), cli_width(show->options.err), &progress));
 	(void)fflush(show->options.err);
 	show->is_drawn = true;
 }

@@ -5,15 +5,13 @@
 #include "../common/drop.h"
 #include "../common/isolate.h"
 #include "../common/program.h"
-#include "../common/role.h"
+#include "launch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -114,8 +112,9 @@ static bool standalone_make_directory(struct standalone *standalone, char *probl
 
 /* As root the engine becomes another user, in namespaces of its own. Containers may have a root
  * who must not make any; then it does without, as that of an ordinary user. */
-static int standalone_confine(const struct standalone *standalone)
+static int standalone_confine(const void *context)
 {
+	const struct standalone *standalone = context;
 	const struct conf *conf = standalone->conf;
 	const struct isolate_needs needs = {
 		.scratch_dir = standalone->scratch,
@@ -129,42 +128,6 @@ static int standalone_confine(const struct standalone *standalone)
 		return drop_new_privs();
 	r = isolate_engine(&needs, conf);
 	return r < 0 && r != -EPERM ? r : drop_to_user(conf->uid, conf->gid);
-}
-
-static _Noreturn void standalone_exec(const struct standalone *standalone, int channel)
-{
-	char *const argv[] = {(char *)ENGINE, NULL};
-	char path[PATH_MAX + 32];
-	int program, r;
-
-	program_prepare(channel);
-	(void)snprintf(path, sizeof(path), "%s/%s", standalone->program_dir, ENGINE);
-	program = open(path, O_PATH | O_CLOEXEC);
-	r = standalone_confine(standalone);
-	if (r < 0)
-		(void)dprintf(STDERR_FILENO, "holdfast: cannot confine the engine: %s\n",
-			      strerror(-r));
-	else if (program >= 0)
-		(void)fexecve(program, argv, environ);
-	if (r == 0)
-		(void)dprintf(STDERR_FILENO, "holdfast: cannot execute %s: %s\n", path,
-			      strerror(errno));
-	_exit(127);
-}
-
-static int standalone_fork(struct standalone *standalone)
-{
-	int ends[2], r = chan_pair(ends);
-
-	if (r < 0)
-		return r;
-	standalone->pid = fork();
-	if (standalone->pid == 0)
-		standalone_exec(standalone, ends[1]);
-	r = standalone->pid < 0 ? -errno : 0;
-	close(ends[1]);
-	standalone->channel = ends[0];
-	return r;
 }
 
 /* --- what it says --- */
@@ -318,7 +281,9 @@ static bool standalone_start_all(struct standalone *standalone, int signals, cha
 	int r;
 
 	program_find_directory(standalone->program_dir, sizeof(standalone->program_dir), ENGINE);
-	r = standalone_fork(standalone);
+	standalone->pid = launch_start(standalone->program_dir, ENGINE, standalone_confine,
+				       standalone, &standalone->channel);
+	r = standalone->pid < 0 ? standalone->pid : 0;
 	if (r == 0) {
 		if (!standalone_load(standalone, signals, problem, size))
 			return false;
@@ -372,13 +337,9 @@ struct standalone *standalone_start(struct conf *conf, int signals, standalone_n
 
 void standalone_stop(struct standalone *standalone)
 {
-	if (standalone->pid > 0) {
-		/* Its workers are in its process group, if it has come to make one. */
-		(void)kill(-standalone->pid, SIGKILL);
-		(void)kill(standalone->pid, SIGKILL);
-		(void)waitpid(standalone->pid, NULL, 0);
-		standalone->pid = 0;
-	}
+	if (standalone->pid > 0)
+		launch_end(standalone->pid);
+	standalone->pid = 0;
 	if (*standalone->directory)
 		standalone_remove_directory(standalone);
 	standalone->directory[0] = '\0';

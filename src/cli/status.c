@@ -2,6 +2,7 @@
 /* holdfast status: what is protected, what happened, and what needs attention. */
 #include "cli.h"
 #include "client.h"
+#include "freshness.h"
 #include "full_scan.h"
 #include "human.h"
 
@@ -18,7 +19,7 @@
 /* Exit codes, for monitoring. */
 enum { STATUS_FINE, STATUS_WARNING, STATUS_NOT_PROTECTING };
 
-#define WARNINGS_MAX 12
+#define WARNINGS_MAX (12 + FRESHNESS_WARNINGS_MAX)
 
 struct warning {
 	int severity; /* an exit code */
@@ -30,6 +31,7 @@ struct status {
 	struct control_full_scan_reply full_scan;
 	struct control_watch_reply *includes; /* reply.includes of them */
 	struct control_watch_reply *places;   /* reply.places of them */
+	struct freshness *freshness;
 	struct warning warnings[WARNINGS_MAX];
 	unsigned n_warnings;
 	int severity; /* of the worst warning */
@@ -63,23 +65,27 @@ static int status_ask_watches(int fd, enum wire_type type, enum wire_type reply,
 	return r;
 }
 
-static int status_ask(const char *run_dir, struct status *status)
+static int status_ask(const struct conf *conf, struct status *status)
 {
 	const struct wire_plain request = {
 		.header = WIRE_INIT(WIRE_CONTROL_STATUS, struct wire_plain),
 	};
-	int fd = client_connect(run_dir, CONTROL_SOCKET_NAME), r;
+	int fd = client_connect(conf->run_dir, CONTROL_SOCKET_NAME), r;
 
 	if (fd < 0)
 		return fd;
-	r = client_ask(fd, &request.header, WIRE_CONTROL_STATUS_REPLY, &status->reply,
-		       sizeof(status->reply));
+	status->freshness = freshness_new(conf, (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC));
+	r = !status->freshness ? -ENOMEM
+			       : client_ask(fd, &request.header, WIRE_CONTROL_STATUS_REPLY,
+					    &status->reply, sizeof(status->reply));
 	if (r == 0)
 		r = status_ask_watches(fd, WIRE_CONTROL_INCLUDE, WIRE_CONTROL_INCLUDE_REPLY,
 				       status->reply.includes, &status->includes);
 	if (r == 0)
 		r = status_ask_watches(fd, WIRE_CONTROL_PLACE, WIRE_CONTROL_PLACE_REPLY,
 				       status->reply.places, &status->places);
+	if (r == 0)
+		r = freshness_ask(status->freshness, fd);
 	if (r == 0)
 		r = full_scan_ask(fd, CONTROL_FULL_SCAN_ASK, &status->full_scan);
 	close(fd);
@@ -111,6 +117,15 @@ static uint64_t status_unverified(const struct control_counters *counters)
 	       counters->timeouts + counters->not_scanned;
 }
 
+static void status_judge_freshness(struct status *status)
+{
+	char warnings[FRESHNESS_WARNINGS_MAX][FRESHNESS_WARNING_SIZE];
+	unsigned n = freshness_judge(status->freshness, &status->reply.engine, warnings);
+
+	for (unsigned i = 0; i < n; i++)
+		status_warn(status, STATUS_WARNING, "%s", warnings[i]);
+}
+
 static void status_judge(struct status *status)
 {
 	const struct control_status_reply *reply = &status->reply;
@@ -140,6 +155,7 @@ static void status_judge(struct status *status)
 		status_warn(status, STATUS_WARNING,
 			    "ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found. "
 			    "Put signature files into the directory of signatures and reload");
+	status_judge_freshness(status);
 	if (reply->full)
 		status_warn(status, STATUS_WARNING,
 			    "too many files wait for a verdict: further opens wait in the kernel");
@@ -227,14 +243,23 @@ static void print_counters(const struct control_status_reply *reply)
 		     n->marks, n->drops, reply->bypassed);
 }
 
+static void print_signatures(const struct status *status)
+{
+	const struct wire_engine_info *engine = &status->reply.engine;
+	char count[32], when[32], age[32];
+
+	(void)printf("  signatures  %s, loaded %s (%s ago)\n",
+		     human_count(count, sizeof(count), engine->signatures),
+		     human_time(when, sizeof(when), engine->loaded_at),
+		     human_age(age, sizeof(age), engine->loaded_at));
+	freshness_print(status->freshness, stdout);
+}
+
 static void print_processes(const struct control_status_reply *reply)
 {
 	const struct wire_history *history = &reply->history;
-	char when[32], age[32];
+	char when[32];
 
-	(void)printf("  signatures  %u, loaded %s (%s ago)\n", reply->engine.signatures,
-		     human_time(when, sizeof(when), reply->engine.loaded_at),
-		     human_age(age, sizeof(age), reply->engine.loaded_at));
 	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost\n", reply->workers_alive,
 		     reply->workers_busy, reply->counters.workers_lost);
 	(void)printf("  restarts    guard %u, engine %u, reporter %u since %s\n",
@@ -254,6 +279,7 @@ static void status_print(const struct status *status)
 	print_watches("watched", status->includes, reply->includes);
 	print_watches("mounts", status->places, reply->places);
 	(void)printf("  mode        %s\n", mode_names[reply->mode]);
+	print_signatures(status);
 	print_processes(reply);
 	print_counters(reply);
 	full_scan_print(&status->full_scan);
@@ -333,6 +359,7 @@ static void status_print_json(const struct status *status)
 {
 	const struct control_status_reply *reply = &status->reply;
 	const struct wire_history *history = &reply->history;
+	json_t *signatures = freshness_json(status->freshness);
 	json_t *answer = json_pack(
 		"{s:b, s:i, s:s, s:I, s:I, s:i, s:i, s:b}", "protecting",
 		status->severity < STATUS_NOT_PROTECTING, "exit_code", status->severity, "mode",
@@ -344,11 +371,13 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "includes",
 				  json_watches(status->includes, reply->includes));
 	(void)json_object_set_new(answer, "mounts", json_watches(status->places, reply->places));
-	(void)json_object_set_new(answer, "signatures",
-				  json_pack("{s:i, s:b, s:I}", "count",
-					    (int)reply->engine.signatures, "test_only",
-					    (int)reply->engine.test_only, "loaded",
-					    (json_int_t)reply->engine.loaded_at));
+	(void)json_object_update_new(signatures,
+				     json_pack("{s:I, s:b, s:I, s:I}", "count",
+					       (json_int_t)reply->engine.signatures, "test_only",
+					       (int)reply->engine.test_only, "loaded",
+					       (json_int_t)reply->engine.loaded_at, "newest",
+					       (json_int_t)reply->engine.newest));
+	(void)json_object_set_new(answer, "signatures", signatures);
 	(void)json_object_set_new(answer, "workers",
 				  json_pack("{s:i, s:i}", "alive", (int)reply->workers_alive,
 					    "busy", (int)reply->workers_busy));
@@ -393,7 +422,7 @@ int verb_status(const struct cli *cli, int argc, char **argv)
 
 	if (!conf)
 		return STATUS_NOT_PROTECTING;
-	r = status_ask(conf->run_dir, &status);
+	r = status_ask(conf, &status);
 	if (r < 0) {
 		status.severity = status_unreachable(cli, conf->run_dir, r);
 	} else {
@@ -405,6 +434,7 @@ int verb_status(const struct cli *cli, int argc, char **argv)
 	}
 	free(status.includes);
 	free(status.places);
+	free(status.freshness);
 	conf_free(conf);
 	return status.severity;
 }

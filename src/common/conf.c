@@ -303,6 +303,15 @@ static char *conf_normalize_path(const char *value, const char **problem)
 	return match_normalize(value, problem);
 }
 
+/* Names of files are put behind it. */
+static char *conf_normalize_mirror(const char *value, const char **problem)
+{
+	if (strpbrk(value, "?#"))
+		*problem = "the URL of a mirror has neither ? nor #: names of files are put behind "
+			   "it";
+	return *problem ? NULL : url_normalize(value, URL_HTTP, problem);
+}
+
 static char *conf_normalize_file(const char *value, const char **problem)
 {
 	char *url = url_normalize(value, URL_HTTP | URL_FILE, problem);
@@ -470,7 +479,7 @@ static char *conf_entry_text(const struct conf_key *key, const char *value, cons
 	case CONF_RULES:
 		return match_normalize(value, problem);
 	case CONF_URLS:
-		return url_normalize(value, URL_HTTP, problem);
+		return conf_normalize_mirror(value, problem);
 	case CONF_FILES:
 		return conf_normalize_file(value, problem);
 	case CONF_DATABASES:

@@ -351,6 +351,18 @@ static void resolve_databases(struct resolver *resolver)
 			conf_problem(&resolver->problems, 0, "out of memory");
 }
 
+static void check_databases(struct resolver *resolver)
+{
+	const struct conf_list *list = &resolver->conf->database;
+
+	for (size_t i = 0; i < list->n_entries; i++)
+		for (size_t j = 0; j < i; j++)
+			if (!strcmp(list->entries[i].text, list->entries[j].text))
+				conf_problem(&resolver->problems, list->entries[i].line,
+					     "database: %s is named on line %u too",
+					     list->entries[i].text, list->entries[j].line);
+}
+
 /* Names become files of one directory. */
 static void check_custom(struct resolver *resolver)
 {
@@ -377,10 +389,25 @@ static void check_custom(struct resolver *resolver)
 	}
 }
 
-static void check_client_certificate(struct resolver *resolver)
+/* The signatures that there are protect without them. */
+static void check_credentials(struct resolver *resolver)
 {
 	const struct conf *conf = resolver->conf;
+	const struct {
+		const char *key, *path;
+	} files[] = {
+		{"ca-file", conf->ca_file},
+		{"client-certificate", conf->client_certificate},
+		{"client-key", conf->client_key},
+		{"netrc-file", conf->netrc_file},
+	};
 
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (files[i].path && access(files[i].path, F_OK) < 0)
+			conf_warning(&resolver->problems,
+				     conf_line(conf, "signatures", files[i].key),
+				     "%s: %s: %s; no signatures are fetched without it",
+				     files[i].key, files[i].path, strerror(errno));
 	if (conf->client_key && !conf->client_certificate)
 		conf_problem(&resolver->problems, conf_line(conf, "signatures", "client-key"),
 			     "client-key: there is no client-certificate that it belongs to");
@@ -412,8 +439,9 @@ int conf_resolve(struct conf *conf, conf_report report, void *context)
 		check_parent(&resolver, "alerts", "log-file", conf->log_file);
 	check_signatures(&resolver);
 	resolve_databases(&resolver);
+	check_databases(&resolver);
 	check_custom(&resolver);
-	check_client_certificate(&resolver);
+	check_credentials(&resolver);
 	if (!conf->syslog && !conf->log_file)
 		report(context, LOG_WARNING, conf_line(conf, "alerts", "syslog"),
 		       "syslog = no and no log-file: findings are told to nobody but standard "

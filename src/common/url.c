@@ -23,10 +23,40 @@ static const struct url_scheme *url_find_scheme(const char *url, unsigned scheme
 	return NULL;
 }
 
+/* Where the host begins, behind user and password, of which the last @ is the end. */
+static const char *url_host(const char *url)
+{
+	const char *authority = strstr(url, "://"), *at;
+
+	authority = authority ? authority + 3 : url;
+	at = memrchr(authority, '@', strcspn(authority, "/?#"));
+	return at ? at + 1 : authority;
+}
+
+static const char *url_authority_problem(const char *authority)
+{
+	const char *host = url_host(authority);
+	/* The colons of an IPv6 address are in brackets. */
+	size_t length = *host == '[' ? strcspn(host, "]/?#") : strcspn(host, ":/?#");
+
+	if (memchr(authority, '@', (size_t)(host - authority)) &&
+	    memchr(authority, '@', (size_t)(host - authority)) != host - 1)
+		return "write an @ of a user or password as %40";
+	if (!length)
+		return "there is no host in this URL";
+	if (*host == '[' && host[length] != ']')
+		return "an IPv6 address ends with ]";
+	host += length + (*host == '[');
+	if (*host == ':' && strspn(host + 1, "0123456789") != strcspn(host + 1, "/?#"))
+		return "behind host and : is the number of a port; write a / of a password as %2F";
+	return NULL;
+}
+
 char *url_normalize(const char *url, unsigned schemes, const char **problem)
 {
 	const struct url_scheme *scheme = url_find_scheme(url, schemes);
 	size_t length = strlen(url);
+	char *copy;
 
 	if (!scheme)
 		*problem = schemes & URL_FILE ? "a URL begins with http://, https:// or file://"
@@ -35,8 +65,8 @@ char *url_normalize(const char *url, unsigned schemes, const char **problem)
 				   : "a URL begins with http:// or https://";
 	else if (scheme->kind == URL_FILE && url[strlen(scheme->name)] != '/')
 		*problem = "a file: URL names an absolute path: file:///srv/local.ndb";
-	else if (scheme->kind != URL_FILE && strchr("/:@?#", url[strlen(scheme->name)]))
-		*problem = "there is no host in this URL"; /* the NUL at its end too */
+	else if (scheme->kind != URL_FILE)
+		*problem = url_authority_problem(url + strlen(scheme->name));
 	for (const char *c = url; scheme && *c; c++)
 		if (*c <= ' ' || *c > '~' || strchr("\"<>\\^`{|}", *c))
 			*problem = "this character does not belong into a URL: write it as %XX";
@@ -44,18 +74,19 @@ char *url_normalize(const char *url, unsigned schemes, const char **problem)
 		return NULL;
 	while (length > strlen(scheme->name) + 1 && url[length - 1] == '/')
 		length--;
-	return strndup(url, length);
+	copy = strndup(url, length);
+	if (copy) /* who compares it need not care */
+		memcpy(copy, scheme->name, strlen(scheme->name));
+	return copy;
 }
 
 const char *url_file_name(const char *url)
 {
 	static char name[NAME_MAX + 1];
-	const char *path = strstr(url, "://");
+	const char *path = url_host(url);
 	size_t length;
 
-	path = path ? strchr(path + 3, '/') : NULL;
-	if (!path)
-		return "";
+	path += strcspn(path, "/?#");
 	length = strcspn(path, "?#");
 	while (memchr(path, '/', length)) {
 		const char *slash = (const char *)memchr(path, '/', length) + 1;
@@ -69,13 +100,12 @@ const char *url_file_name(const char *url)
 
 char *url_display(const char *url, char *buffer, size_t size)
 {
-	const char *host = strstr(url, "://"), *at, *colon;
+	const char *authority = strstr(url, "://"), *host = url_host(url), *colon;
 
-	host = host ? host + 3 : url;
-	at = memchr(host, '@', strcspn(host, "/?#"));
-	colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
+	authority = authority ? authority + 3 : url;
+	colon = memchr(authority, ':', (size_t)(host - authority));
 	if (colon)
-		(void)snprintf(buffer, size, "%.*s%s", (int)(colon - url), url, at);
+		(void)snprintf(buffer, size, "%.*s@%s", (int)(colon - url), url, host);
 	else
 		(void)snprintf(buffer, size, "%s", url);
 	return buffer;

@@ -135,6 +135,93 @@ static void cutting_keeps_characters_whole(void **state)
 	}
 }
 
+/* --- transfers --- */
+
+static const char *format_transfer(unsigned width, const struct progress_transfer *transfer)
+{
+	return progress_format_transfer(line, sizeof(line), width, transfer);
+}
+
+static struct progress_transfer half_received(const char *name)
+{
+	return (struct progress_transfer){
+		.name = name,
+		.done = 30 << 20,
+		.total = 60 << 20,
+		.received = 20 << 20,
+		.elapsed_us = 10000000,
+	};
+}
+
+/* What was there before says nothing of how fast it is. */
+static void a_transfer_says_how_far_and_how_fast_it_is(void **state)
+{
+	const struct progress_transfer transfer = half_received("daily.cvd");
+
+	assert_string_equal(format_transfer(120, &transfer),
+			    "daily.cvd             [##########          ]  50%  30.0 MB/60.0 MB  "
+			    "2.0 MB/s  ETA 0:15");
+}
+
+static void a_transfer_without_a_total_has_no_percentage(void **state)
+{
+	struct progress_transfer transfer = half_received("local.ndb");
+
+	transfer.total = 0;
+	assert_string_equal(format_transfer(120, &transfer),
+			    "local.ndb             30.0 MB  2.0 MB/s");
+}
+
+static void a_transfer_that_stands_still_never_ends(void **state)
+{
+	struct progress_transfer transfer = half_received("daily.cvd");
+
+	transfer.received = 0;
+	assert_null(strstr(format_transfer(120, &transfer), "ETA"));
+	transfer.elapsed_us = 0;
+	assert_non_null(strstr(format_transfer(120, &transfer), " 0 B/s"));
+}
+
+/* A server may send more than it said. */
+static void a_transfer_is_never_more_than_all(void **state)
+{
+	struct progress_transfer transfer = half_received("daily.cvd");
+
+	transfer.done = 61 << 20;
+	assert_non_null(strstr(format_transfer(120, &transfer), "[####################] 100%"));
+	assert_non_null(strstr(line, "ETA 0:00"));
+}
+
+static void a_long_name_shows_its_end(void **state)
+{
+	const struct progress_transfer transfer =
+		half_received("a-very-long-name-of-a-file-27451.cdiff");
+	const char *expected = "...-file-27451.cdiff  [";
+
+	assert_int_equal(strncmp(format_transfer(120, &transfer), expected, strlen(expected)), 0);
+}
+
+static void no_transfer_is_wider_than_the_terminal(void **state)
+{
+	static const char *const names[] = {
+		"", "daily.cvd", "\n\x1b[2J\xff",
+		"\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97\xe6"
+		"\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97.\xe6\xbc\xa2"
+		"\xe5\xad\x97.cvd"};
+
+	for (size_t i = 0; i < N_ELEMENTS(names); i++)
+		for (unsigned width = 1; width < 200; width++)
+			for (int total = 0; total < 2; total++) {
+				struct progress_transfer transfer = half_received(names[i]);
+
+				transfer.total = total ? UINT64_MAX : 0;
+				if (columns(format_transfer(width, &transfer)) > width)
+					fail_msg("%u columns: %s", width, line);
+				for (const char *c = line; *c; c++)
+					assert_true((unsigned char)*c >= ' ');
+			}
+}
+
 static void numbers_are_written_for_people(void **state)
 {
 	char text[64];
@@ -151,6 +238,18 @@ static void numbers_are_written_for_people(void **state)
 	(void)setenv("TZ", "UTC", 1);
 	tzset();
 	assert_string_equal(human_time(text, sizeof(text), 1795312800), "2026-11-22 02:00:00");
+	assert_string_equal(human_time_near(text, sizeof(text), 1795312800, 1795312799), "02:00");
+	assert_string_equal(human_time_near(text, sizeof(text), 1795312800, 1795312800 - 7200 - 1),
+			    "2026-11-22 02:00");
+	assert_string_equal(
+		human_time_near(text, sizeof(text), 1795312800, 1795312800 + INT64_C(365) * 86400),
+		"2026-11-22 02:00");
+	assert_string_equal(human_count(text, sizeof(text), 0), "0");
+	assert_string_equal(human_count(text, sizeof(text), 999), "999");
+	assert_string_equal(human_count(text, sizeof(text), 1000), "1,000");
+	assert_string_equal(human_count(text, sizeof(text), 2041234), "2,041,234");
+	assert_string_equal(human_count(text, sizeof(text), UINT64_MAX),
+			    "18,446,744,073,709,551,615");
 }
 
 int main(void)
@@ -165,6 +264,12 @@ int main(void)
 		cmocka_unit_test(a_long_path_shows_its_end),
 		cmocka_unit_test(no_line_is_wider_than_the_terminal),
 		cmocka_unit_test(cutting_keeps_characters_whole),
+		cmocka_unit_test(a_transfer_says_how_far_and_how_fast_it_is),
+		cmocka_unit_test(a_transfer_without_a_total_has_no_percentage),
+		cmocka_unit_test(a_transfer_that_stands_still_never_ends),
+		cmocka_unit_test(a_transfer_is_never_more_than_all),
+		cmocka_unit_test(a_long_name_shows_its_end),
+		cmocka_unit_test(no_transfer_is_wider_than_the_terminal),
 		cmocka_unit_test(numbers_are_written_for_people),
 	};
 

@@ -42,6 +42,20 @@ static void defaults_are_those_documented(void **state)
 	assert_false(conf->finish_by.is_set);
 	assert_int_equal(conf->scan_cpu, 100);
 	assert_int_equal(conf->scan_random_delay_ms, 0);
+	assert_int_equal(conf->reload, CONF_RELOAD_AUTO);
+	assert_int_equal(conf->mirror.n_entries, 0);
+	assert_int_equal(conf->database.n_entries, 0);
+	assert_int_equal(conf->custom.n_entries, 0);
+	assert_int_equal(conf->custom_max_size, 100 << 20);
+	assert_int_equal(conf->check_every_ms, 2 * 3600 * 1000);
+	assert_int_equal(conf->check_random_delay_ms, 10 * 60 * 1000);
+	assert_int_equal(conf->rate_limit, 0);
+	assert_null(conf->proxy);
+	assert_null(conf->ca_file);
+	assert_null(conf->client_certificate);
+	assert_null(conf->client_key);
+	assert_null(conf->netrc_file);
+	assert_int_equal(conf->max_age_warning_ms, 3 * 24 * 3600 * 1000);
 	assert_true(conf->syslog);
 	assert_int_equal(conf->facility, LOG_DAEMON);
 	assert_null(conf->log_file);
@@ -102,6 +116,26 @@ static void numbers_are_read_in_their_units(void **state)
 		 "random-delay",
 		 offsetof(struct conf, scan_random_delay_ms),
 		 {{"0", 0}, {"0s", 0}, {"90m", 5400000}, {"24h", 86400000}, {"1d", 86400000}}},
+		{"signatures",
+		 "custom-max-size",
+		 offsetof(struct conf, custom_max_size),
+		 {{"1K", 1024}, {"4G", UINT64_C(4) << 30}}},
+		{"signatures",
+		 "check-every",
+		 offsetof(struct conf, check_every_ms),
+		 {{"0", 0}, {"90s", 90000}, {"30d", UINT64_C(30) * 86400000}}},
+		{"signatures",
+		 "random-delay",
+		 offsetof(struct conf, check_random_delay_ms),
+		 {{"0", 0}, {"1d", 86400000}}},
+		{"signatures",
+		 "rate-limit",
+		 offsetof(struct conf, rate_limit),
+		 {{"0", 0}, {"500K", 500 << 10}, {"1024G", UINT64_C(1) << 40}}},
+		{"signatures",
+		 "max-age-warning",
+		 offsetof(struct conf, max_age_warning_ms),
+		 {{"0", 0}, {"36h", 129600000}, {"3650d", UINT64_C(3650) * 86400000}}},
 		{"alerts",
 		 "log-file-max-size",
 		 offsetof(struct conf, log_file_max_size),
@@ -138,6 +172,10 @@ static void choices_are_read(void **state)
 		 CONF_DENY},
 		{"on-access", "on-incomplete", "allow", offsetof(struct conf, on_incomplete),
 		 CONF_ALLOW},
+		{"engine", "reload", "auto", offsetof(struct conf, reload), CONF_RELOAD_AUTO},
+		{"engine", "reload", "parallel", offsetof(struct conf, reload),
+		 CONF_RELOAD_PARALLEL},
+		{"engine", "reload", "lean", offsetof(struct conf, reload), CONF_RELOAD_LEAN},
 		{"alerts", "facility", "daemon", offsetof(struct conf, facility), LOG_DAEMON},
 		{"alerts", "facility", "user", offsetof(struct conf, facility), LOG_USER},
 		{"alerts", "facility", "auth", offsetof(struct conf, facility), LOG_AUTH},
@@ -213,7 +251,9 @@ static void paths_are_normalized(void **state)
 
 static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state)
 {
-#define ANYWHERE "; /**/NAME stands for that name anywhere"
+#define ANYWHERE  "; /**/NAME stands for that name anywhere"
+#define NAMES	  "the name of a database is made of letters, digits, - and _: main, not main.cvd"
+#define FORTY_ONE "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddde"
 	static const struct {
 		const char *section, *key, *value, *problem;
 	} cases[] = {
@@ -310,10 +350,59 @@ static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state
 		 "exclude: 'bin/': a path must be absolute: begin with /" ANYWHERE},
 		{"full-scan", "exclude", "test.txt",
 		 "exclude: 'test.txt': a path must be absolute: begin with /" ANYWHERE},
+		{"engine", "reload", "fast", "reload: 'fast' is none of: auto parallel lean"},
+		{"signatures", "mirror", "mirror.example/clamav",
+		 "mirror: 'mirror.example/clamav': a URL begins with http:// or https://"},
+		{"signatures", "mirror", "file:///srv/mirror",
+		 "mirror: 'file:///srv/mirror': a URL begins with http:// or https://"},
+		{"signatures", "mirror", "https:///clamav",
+		 "mirror: 'https:///clamav': there is no host in this URL"},
+		{"signatures", "mirror", "http://mirror/get?name=",
+		 "mirror: 'http://mirror/get?name=': the URL of a mirror has neither ? nor #: "
+		 "names of files are put behind it"},
+		{"signatures", "mirror", "http://mirror/a b",
+		 "mirror: 'http://mirror/a b': this character does not belong into a URL: write it "
+		 "as %XX"},
+		{"signatures", "database", "main.cvd", "database: 'main.cvd': " NAMES},
+		{"signatures", "database", "../main", "database: '../main': " NAMES},
+		{"signatures", "database", "main daily", "database: 'main daily': " NAMES},
+		{"signatures", "database", FORTY_ONE, "database: '" FORTY_ONE "': " NAMES},
+		{"signatures", "custom", "/srv/local.ndb",
+		 "custom: '/srv/local.ndb': a URL begins with http://, https:// or file://"},
+		{"signatures", "custom", "https://x/y",
+		 "custom: 'https://x/y': the URL must end in the name of a file of signatures, "
+		 "such "
+		 "as local.ndb"},
+		{"signatures", "custom", "https://x?/local.ndb",
+		 "custom: 'https://x?/local.ndb': the URL must end in the name of a file of "
+		 "signatures, such as local.ndb"},
+		{"signatures", "custom", "https://x/y.cbc",
+		 "custom: 'https://x/y.cbc': files of this kind are taken from signed sources "
+		 "only: "
+		 "a .cvd"},
+		{"signatures", "custom-max-size", "1023",
+		 "custom-max-size: 1023 is out of range: 1K to 4G"},
+		{"signatures", "custom-max-size", "5G",
+		 "custom-max-size: 5G is out of range: 1K to 4G"},
+		{"signatures", "check-every", "31d", "check-every: 31d is out of range: 0s to 30d"},
+		{"signatures", "check-every", "never",
+		 "check-every: 'never' is not a duration such as 500ms, 15s, 2m or 1h"},
+		{"signatures", "random-delay", "25h",
+		 "random-delay: 25h is out of range: 0s to 1d"},
+		{"signatures", "rate-limit", "100 KB",
+		 "rate-limit: '100 KB' is not a size such as 4096, 512K, 100M or 2G"},
+		{"signatures", "proxy", "proxy:3128",
+		 "proxy: 'proxy:3128': a URL begins with http://, https:// or socks5://"},
+		{"signatures", "ca-file", "ca.pem",
+		 "ca-file: 'ca.pem': a path must be absolute: begin with /"},
+		{"signatures", "max-age-warning", "-1",
+		 "max-age-warning: '-1' is not a duration such as 500ms, 15s, 2m or 1h"},
 		{"full-scan", "cross-filesystems", "on",
 		 "cross-filesystems: 'on' is none of: yes no"},
 	};
 #undef ANYWHERE
+#undef NAMES
+#undef FORTY_ONE
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
 		char problem[768] = "";
@@ -329,16 +418,11 @@ static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state
 static void planned_keys_are_known_and_say_that_they_do_nothing(void **state)
 {
 	static const char *const keys[][2] = {
-		{"on-access", "scan-ahead"},
-		{"alerts", "json-file"},
-		{"alerts", "repeat-after"},
-		{"alerts", "command"},
-		{"alerts", "webhook"},
-		{"alerts", "metrics-file"},
-		{"quarantine", "action"},
-		{"quarantine", "directory"},
-		{"quarantine", "max-size"},
-		{"quarantine", "keep"},
+		{"on-access", "scan-ahead"}, {"alerts", "json-file"},
+		{"alerts", "repeat-after"},  {"alerts", "command"},
+		{"alerts", "webhook"},	     {"alerts", "metrics-file"},
+		{"quarantine", "action"},    {"quarantine", "directory"},
+		{"quarantine", "max-size"},  {"quarantine", "keep"},
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
@@ -410,6 +494,29 @@ static void a_single_key_is_taken_once_and_its_line_is_known(void **state)
 	assert_int_equal(conf_line(conf, "engine", "no-such-key"), 0);
 }
 
+static void sources_of_signatures_are_normalized(void **state)
+{
+	struct conf *conf = *state;
+
+	conf_fixture_set(conf, "signatures", "mirror", "HTTP://mirror/clamav/");
+	conf_fixture_set(conf, "signatures", "mirror", "https://other");
+	conf_fixture_set(conf, "signatures", "database", "daily");
+	conf_fixture_set(conf, "signatures", "database",
+			 "aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd");
+	conf_fixture_set(conf, "signatures", "custom", "file:///srv//local.ndb");
+	conf_fixture_set(conf, "signatures", "custom", "https://x/own.ldb?key=1");
+	conf_fixture_set(conf, "signatures", "proxy", "socks5h://user:word@proxy:1080/");
+	conf_fixture_set(conf, "signatures", "ca-file", "/etc//ca.pem");
+	assert_string_equal(conf->mirror.entries[0].text, "http://mirror/clamav");
+	assert_string_equal(conf->mirror.entries[1].text, "https://other");
+	assert_string_equal(conf->database.entries[0].text, "daily");
+	assert_int_equal(conf->database.n_entries, 2);
+	assert_string_equal(conf->custom.entries[0].text, "file:///srv//local.ndb");
+	assert_string_equal(conf->custom.entries[1].text, "https://x/own.ldb?key=1");
+	assert_string_equal(conf->proxy, "socks5h://user:word@proxy:1080");
+	assert_string_equal(conf->ca_file, "/etc/ca.pem");
+}
+
 static void signatures_are_in_the_state_directory_unless_told(void **state)
 {
 	char buffer[64];
@@ -442,6 +549,7 @@ int main(void)
 		CONF_TEST(every_section_is_known),
 		CONF_TEST(lists_keep_order_and_lines_and_are_bounded),
 		CONF_TEST(a_single_key_is_taken_once_and_its_line_is_known),
+		CONF_TEST(sources_of_signatures_are_normalized),
 		CONF_TEST(signatures_are_in_the_state_directory_unless_told),
 		CONF_TEST(no_configuration_can_be_freed),
 	};

@@ -481,6 +481,83 @@ static void what_exists_is_taken(void **state)
 	assert_resolved(*state);
 }
 
+/* --- where signatures come from --- */
+
+static void with_a_mirror_the_official_databases_are_asked_for(void **state)
+{
+	static const char *const official[] = {"main", "daily", "bytecode"};
+	struct conf *conf = *state, *without = conf_new();
+
+	set(conf, "signatures", "mirror", 101, "http://mirror");
+	assert_resolved(conf);
+	assert_int_equal(conf->database.n_entries, N_ELEMENTS(official));
+	for (size_t i = 0; i < N_ELEMENTS(official); i++)
+		assert_string_equal(conf->database.entries[i].text, official[i]);
+
+	assert_non_null(without);
+	set(without, "service", "user", 2, "nobody");
+	set(without, "service", "control-group", 3, "0");
+	set(without, "service", "state-dir", 4, "%s/state", scratch);
+	assert_resolved(without);
+	assert_int_equal(without->database.n_entries, 0);
+	conf_free(without);
+}
+
+static void databases_that_are_named_are_the_only_ones(void **state)
+{
+	struct conf *conf = *state;
+
+	set(conf, "signatures", "mirror", 101, "http://mirror");
+	set(conf, "signatures", "database", 102, "test");
+	assert_resolved(conf);
+	assert_int_equal(conf->database.n_entries, 1);
+	assert_string_equal(conf->database.entries[0].text, "test");
+}
+
+/* Each is a file of one directory. */
+static void two_sources_of_one_file_are_refused(void **state)
+{
+	set(*state, "signatures", "mirror", 101, "http://mirror");
+	set(*state, "signatures", "database", 102, "daily");
+	set(*state, "signatures", "database", 103, "other");
+	set(*state, "signatures", "database", 104, "daily");
+	set(*state, "signatures", "custom", 105, "http://a/local.ndb");
+	set(*state, "signatures", "custom", 106, "http://a/local.ldb");
+	set(*state, "signatures", "custom", 107, "file:///b/local.ndb");
+	set(*state, "signatures", "custom", 108, "http://a/other.cvd?x");
+	assert_refused(*state, "error 104: database: daily is named on line 102 too\n"
+			       "error 107: custom: another one is called local.ndb too\n"
+			       "error 108: custom: other.cvd is what the mirrors are asked for\n");
+}
+
+static void a_key_needs_its_certificate(void **state)
+{
+	scratch_write("key", "", 0);
+	scratch_write("certificate", "", 0);
+	set(*state, "signatures", "client-key", 109, "%s/key", scratch);
+	assert_refused(*state, "error 109: client-key: there is no client-certificate that it "
+			       "belongs to\n");
+	set(*state, "signatures", "client-certificate", 110, "%s/certificate", scratch);
+	assert_resolved(*state);
+}
+
+/* The service protects with the signatures that it has. */
+static void missing_files_of_the_fetcher_are_pointed_out(void **state)
+{
+	scratch_write("certificate", "", 0);
+	set(*state, "signatures", "ca-file", 111, "%s/ca", scratch);
+	set(*state, "signatures", "client-certificate", 112, "%s/certificate", scratch);
+	set(*state, "signatures", "client-key", 113, "%s/missing", scratch);
+	set(*state, "signatures", "netrc-file", 114, "%s/netrc", scratch);
+	assert_said(*state, 0,
+		    "warning 111: ca-file: @/ca: No such file or directory; no signatures are "
+		    "fetched without it\n"
+		    "warning 113: client-key: @/missing: No such file or directory; no signatures "
+		    "are fetched without it\n"
+		    "warning 114: netrc-file: @/netrc: No such file or directory; no signatures "
+		    "are fetched without it\n");
+}
+
 /* The service must be able to read what it has resolved. */
 static void assert_rule_survives_a_snapshot(struct conf *conf)
 {
@@ -573,6 +650,11 @@ int main(void)
 		TEST(a_directory_to_be_made_needs_one_above_it),
 		TEST(signatures_must_be_in_a_directory),
 		TEST(what_exists_is_taken),
+		TEST(with_a_mirror_the_official_databases_are_asked_for),
+		TEST(databases_that_are_named_are_the_only_ones),
+		TEST(two_sources_of_one_file_are_refused),
+		TEST(a_key_needs_its_certificate),
+		TEST(missing_files_of_the_fetcher_are_pointed_out),
 		TEST(a_link_to_a_strange_name_survives_a_snapshot),
 		TEST(a_link_to_a_name_with_two_stars_survives_a_snapshot),
 		TEST(a_star_behind_a_link_is_not_a_pattern),

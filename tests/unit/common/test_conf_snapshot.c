@@ -76,6 +76,20 @@ static void assert_confs_equal(const struct conf *a, const struct conf *b)
 	assert_int_equal(a->finish_by.minute, b->finish_by.minute);
 	assert_int_equal(a->scan_cpu, b->scan_cpu);
 	assert_int_equal(a->scan_random_delay_ms, b->scan_random_delay_ms);
+	assert_int_equal(a->reload, b->reload);
+	assert_lists_equal(&a->mirror, &b->mirror);
+	assert_lists_equal(&a->database, &b->database);
+	assert_lists_equal(&a->custom, &b->custom);
+	assert_int_equal(a->custom_max_size, b->custom_max_size);
+	assert_int_equal(a->check_every_ms, b->check_every_ms);
+	assert_int_equal(a->check_random_delay_ms, b->check_random_delay_ms);
+	assert_int_equal(a->rate_limit, b->rate_limit);
+	assert_strings_equal(a->proxy, b->proxy);
+	assert_strings_equal(a->ca_file, b->ca_file);
+	assert_strings_equal(a->client_certificate, b->client_certificate);
+	assert_strings_equal(a->client_key, b->client_key);
+	assert_strings_equal(a->netrc_file, b->netrc_file);
+	assert_int_equal(a->max_age_warning_ms, b->max_age_warning_ms);
 	assert_int_equal(a->syslog, b->syslog);
 	assert_int_equal(a->facility, b->facility);
 	assert_strings_equal(a->log_file, b->log_file);
@@ -119,6 +133,23 @@ static void every_value_survives_a_snapshot(void **state)
 		{"engine", "detect-pua", "yes"},
 		{"engine", "heuristics", "no"},
 		{"engine", "verdict-cache", "65537"},
+		{"engine", "reload", "lean"},
+		{"signatures", "mirror", "https://user:p%40ss@mirror:8443/clamav"},
+		{"signatures", "mirror", "http://[::1]/x"},
+		{"signatures", "database", "daily"},
+		{"signatures", "database", "test-1"},
+		{"signatures", "custom", "https://x/local.ndb?key=a/b#c"},
+		{"signatures", "custom", "file:///srv/own.ldb"},
+		{"signatures", "custom-max-size", "1025"},
+		{"signatures", "check-every", "1234567ms"},
+		{"signatures", "random-delay", "1ms"},
+		{"signatures", "rate-limit", "1"},
+		{"signatures", "proxy", "socks5h://user:word@proxy:1080"},
+		{"signatures", "ca-file", "/ca"},
+		{"signatures", "client-certificate", "/certificate"},
+		{"signatures", "client-key", "/key"},
+		{"signatures", "netrc-file", "/netrc"},
+		{"signatures", "max-age-warning", "0"},
 		{"full-scan", "schedule", "Mon,Wed-Fri 03:31"},
 		{"full-scan", "path", "/srv"},
 		{"full-scan", "path", "/var/[x] y"},
