@@ -47,7 +47,7 @@ void audience_progress(struct audience *audience, uint64_t done, uint64_t total)
 
 	audience_say_alive(audience, now);
 	/* The end of a file is always told, so that nobody is left with a bar at 98%. */
-	if (!done || (now - audience->told_us < PROGRESS_US && done != total))
+	if (!*audience->file || !done || (now - audience->told_us < PROGRESS_US && done != total))
 		return;
 	audience->told_us = now;
 	audience->hear(audience->context);

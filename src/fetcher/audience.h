@@ -24,7 +24,8 @@ struct audience {
 /* audience_add() takes ownership of a client's socket. */
 void audience_add(struct audience *audience, int fd);
 
-/* audience_begin() says which file the progress that follows is of. */
+/* audience_begin() says which file the progress that follows is of; "": one that is not worth
+ * telling of. */
 void audience_begin(struct audience *audience, const char *file);
 
 /* audience_progress() tells of a transfer; called as often as one likes. Progress that a client

@@ -86,7 +86,7 @@ void run_get(struct run *run, struct source *source, const struct transfer_reque
 	char agent[256];
 
 	full.user_agent = run_user_agent(run, request->url, agent, sizeof(agent));
-	audience_begin(run->audience, file);
+	audience_begin(run->audience, request->first ? "" : file);
 	transfer_get(run->transfer, &full, reply);
 	item->bytes += transfer_bytes(run->transfer) - before;
 	source_answered(source, reply, run_now());
