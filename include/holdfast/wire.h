@@ -41,6 +41,7 @@ enum wire_type {
 	WIRE_SWITCHED, /* guard: the engine introduced last has taken over */
 	WIRE_UPDATE,   /* guard: somebody asks for fresh signatures; fd: a socket to tell him on */
 	WIRE_FETCHED,  /* fetcher: the run is over */
+	WIRE_WATCH,    /* reader of the configuration; fd: inotify on the directory of signatures */
 	WIRE_STOPPING, /* supervisor to the reporter: the end that follows was asked for */
 	/* anyone to the reporter, and the engine to the supervisor who passes it on */
 	WIRE_NOTE,

@@ -174,9 +174,14 @@ static void engine_reap(struct engine *engine)
 static int engine_take_kill(void *context, struct chan_message *message)
 {
 	pid_t pid = ((const struct wire_worker *)(const void *)message)->pid;
+	struct engine *engine = context;
+	struct slot *slot = pid > 0 ? engine_find_slot(engine, pid) : NULL;
 
-	if (pid > 0 && engine_find_slot(context, pid))
+	if (slot) {
+		/* One that makes room for the next engine has done nothing wrong. */
+		slot->ending = engine->retired;
 		(void)kill(pid, SIGKILL);
+	}
 	return 0;
 }
 

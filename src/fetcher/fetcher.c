@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct fetcher {
@@ -17,6 +18,7 @@ struct fetcher {
 	struct wire_fetch fetch; /* asked for last */
 	bool is_asked;		 /* and not done yet */
 	bool is_due_only;	 /* nobody wants it at once */
+	bool is_closed;		 /* nobody can ask for more */
 };
 
 static void fetcher_log(void *context, int priority, const char *text)
@@ -69,9 +71,19 @@ static void fetcher_hear(void *context)
 {
 	struct fetcher *fetcher = context;
 
-	while (chan_readable(fetcher->audience.channel))
+	while (!fetcher->is_closed && chan_readable(fetcher->audience.channel))
 		if (chan_serve(fetcher->audience.channel, rules, fetcher) < 0)
 			_exit(1);
+}
+
+/* Whoever asks from here on is for the next fetcher: the supervisor cannot send to us any more.
+ * What it had sent before is taken. */
+static void fetcher_close(struct fetcher *fetcher)
+{
+	fetcher->is_closed = true;
+	(void)shutdown(fetcher->audience.channel, SHUT_RD);
+	while (chan_serve(fetcher->audience.channel, rules, fetcher) == 0)
+		;
 }
 
 /* From here on nothing is written but there. */
@@ -90,22 +102,24 @@ static bool fetcher_confine(const struct fetcher *fetcher)
 	return r >= 0;
 }
 
-static void fetcher_do(struct fetcher *fetcher)
+static void fetcher_run_once(struct fetcher *fetcher, struct run_result *ret_result)
 {
 	const char *mirror_to = fetcher->fetch.mirror_to;
+
+	fetcher->is_asked = false;
+	run_all(fetcher->conf, &fetcher->audience, *mirror_to ? mirror_to : NULL,
+		fetcher->is_due_only, ret_result);
+}
+
+static void fetcher_do(struct fetcher *fetcher)
+{
 	struct run_result result;
 
-	do {
-		bool is_due_only = fetcher->is_due_only;
-
-		fetcher->is_asked = false;
-		run_all(fetcher->conf, &fetcher->audience, *mirror_to ? mirror_to : NULL,
-			is_due_only, &result);
-		fetcher_hear(fetcher);
-		/* Whoever joined while everything was being asked for is served by that. */
-		if (!is_due_only || result.done.requests)
-			fetcher->is_asked = false;
-	} while (fetcher->is_asked);
+	fetcher_run_once(fetcher, &result);
+	fetcher_close(fetcher);
+	/* Whoever joined while everything was being asked for is served by that. */
+	if (fetcher->is_asked && !fetcher->is_due_only && !result.done.requests)
+		fetcher_run_once(fetcher, &result);
 	audience_tell(&fetcher->audience, &result.done.header);
 	audience_dismiss(&fetcher->audience);
 	(void)chan_send(fetcher->audience.channel, &result.fetched.header, -1);

@@ -143,12 +143,37 @@ static int client_take_full_scan(void *context, struct chan_message *message)
 	return chan_send(client->fd, &reply.header, -1);
 }
 
+/*
+ * Root wants fresh signatures: the supervisor hands the connection to the fetcher, who answers on
+ * it. It is the fetcher's alone from then on.
+ */
+static int client_take_update(void *context, struct chan_message *message)
+{
+	const struct wire_plain update = {.header = WIRE_INIT(WIRE_UPDATE, struct wire_plain)};
+	const struct client *client = context;
+	struct wire_update_done no = {
+		.header = WIRE_INIT(WIRE_UPDATE_DONE, struct wire_update_done),
+		.result = WIRE_UPDATE_FAILED,
+	};
+	int r = client_is_root(client)
+			? chan_send(client->control->sources.supervisor, &update.header, client->fd)
+			: -EPERM;
+
+	if (r == 0)
+		return -ECONNRESET;
+	(void)snprintf(no.text, sizeof(no.text), "%s",
+		       r == -EPERM ? "only root may have signatures fetched"
+				   : "the service is too busy: try again");
+	return chan_send(client->fd, &no.header, -1);
+}
+
 static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false, client_send_status},
 	{WIRE_CONTROL_INCLUDE, sizeof(struct control_index_request), false, client_send_include},
 	{WIRE_CONTROL_PLACE, sizeof(struct control_index_request), false, client_send_place},
 	{WIRE_CONTROL_FULL_SCAN, sizeof(struct control_full_scan_request), false,
 	 client_take_full_scan},
+	{WIRE_CONTROL_UPDATE, sizeof(struct wire_plain), false, client_take_update},
 	{0},
 };
 

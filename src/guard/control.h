@@ -17,6 +17,7 @@ struct control_sources {
 	struct scheduler *scheduler;
 	const struct wire_history *history;
 	int64_t started_at; /* of the guard, seconds since the epoch */
+	int supervisor;	    /* the channel to it */
 };
 
 /* control_new() serves the listening socket fd, which it takes. NULL: out of memory, fd stays

@@ -35,6 +35,10 @@
 /* Between two signs of life when many openers are answered at once. */
 #define ANSWERS_BETWEEN_PROGRESS 32
 
+/* So long may scans go on when their engine has to make room for another one; but a third of the
+ * hold timeout at most, so that some of it is left for the new engine. */
+#define RELEASE_US (5 * CLOCK_US_PER_SEC)
+
 /* While so many files are under way, none for which nobody waits is added. */
 #define UNASKED_UP_TO 64
 
@@ -772,6 +776,14 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 	gate_settle(gate, request, &verdict, false);
 }
 
+/* Its engine had to make room: that says nothing about the file. */
+static void gate_on_given_back(void *context, struct request *request)
+{
+	struct gate *gate = context;
+
+	request_put_back(&gate->requests, request);
+}
+
 /* --- deadlines, and everything from outside --- */
 
 /*
@@ -841,6 +853,14 @@ static void gate_on_switched(void *context)
 	gate->engine_down = false;
 	group_forget_all(&gate->group);
 	gate->owner->switched(gate->owner_context);
+}
+
+void gate_release(struct gate *gate)
+{
+	uint64_t grace = gate->conf->hold_timeout_ms * CLOCK_US_PER_MS / 3;
+
+	gate->engine_down = false;
+	pool_release(gate->pool, clock_monotonic_us() + (grace < RELEASE_US ? grace : RELEASE_US));
 }
 
 void gate_engine_down(struct gate *gate)
@@ -928,6 +948,7 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	static const struct pool_callbacks callbacks = {
 		.verdict = gate_on_verdict,
 		.lost = gate_on_lost,
+		.given_back = gate_on_given_back,
 		.switched = gate_on_switched,
 		.idle = gate_on_idle,
 	};

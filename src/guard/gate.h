@@ -109,6 +109,13 @@ void gate_take_back(struct gate *gate, struct asker *asker);
 /* gate_signatures() returns the set of signatures that counts now, see struct wire_engine_info. */
 uint64_t gate_signatures(const struct gate *gate);
 
+/*
+ * gate_release() lets go of all engines, as another one will come and there is no room for both:
+ * scans under way have some seconds to end. What is not known waits until it is there, or its
+ * hold deadline.
+ */
+void gate_release(struct gate *gate);
+
 /* gate_engine_down() answers what waits by on-failure, and further opens too, until an engine
  * comes. */
 void gate_engine_down(struct gate *gate);

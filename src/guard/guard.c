@@ -280,6 +280,7 @@ static int guard_take_control(struct guard *guard, int fd)
 					     .scheduler = guard->scheduler,
 					     .history = &guard->history,
 					     .started_at = guard->started_at,
+					     .supervisor = guard->channel,
 				     });
 	return guard->control ? 0 : -ENOMEM;
 }
@@ -369,6 +370,15 @@ static int guard_take_engine_down(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int guard_take_release(void *context, struct chan_message *message)
+{
+	struct guard *guard = context;
+
+	if (guard->conf)
+		gate_release(&guard->gate);
+	return 0;
+}
+
 static int guard_take_history(void *context, struct chan_message *message)
 {
 	struct guard *guard = context;
@@ -383,6 +393,7 @@ static const struct chan_rule guard_rules[] = {
 	{WIRE_PING, sizeof(struct wire_plain), false, guard_take_ping},
 	{WIRE_TRUSTED_PID, sizeof(struct wire_trusted_pid), false, guard_take_trusted_pid},
 	{WIRE_ENGINE_DOWN, sizeof(struct wire_plain), false, guard_take_engine_down},
+	{WIRE_RELEASE, sizeof(struct wire_plain), false, guard_take_release},
 	{WIRE_HISTORY, sizeof(struct wire_history), false, guard_take_history},
 	{0},
 };

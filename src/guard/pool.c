@@ -44,6 +44,7 @@ struct pool {
 	struct engine *current; /* NULL: no engine yet */
 	struct wire_engine_info info;
 	unsigned generation;
+	uint64_t release_us; /* until then may scans of released engines end; 0: no such */
 	uint64_t next_id;
 };
 
@@ -115,11 +116,10 @@ static void engine_retire(struct engine *engine)
 	engine_settle(engine);
 }
 
-/* The worker is of no use any more. Its request goes back to whoever decides. */
-static void worker_lost(struct worker *worker, const char *why)
+/* Gets rid of a worker, and returns what it was scanning; NULL: nothing. */
+static struct request *worker_end(struct worker *worker)
 {
 	struct engine *engine = worker->engine;
-	struct pool *pool = engine->pool;
 	struct request *request = worker->request;
 	const struct wire_worker kill_it = {
 		.header = WIRE_INIT(WIRE_KILL_WORKER, struct wire_worker),
@@ -131,6 +131,15 @@ static void worker_lost(struct worker *worker, const char *why)
 		(void)chan_send(engine->fd, &kill_it.header, -1);
 	worker_free(worker);
 	engine_settle(engine);
+	return request;
+}
+
+/* The worker is of no use any more. Its request goes back to whoever decides. */
+static void worker_lost(struct worker *worker, const char *why)
+{
+	struct pool *pool = worker->engine->pool;
+	struct request *request = worker_end(worker);
+
 	if (request)
 		pool->callbacks->lost(pool->context, request, why);
 }
@@ -198,6 +207,7 @@ static void engine_become_current(struct engine *engine)
 	pool->current = engine;
 	pool->info = engine->info;
 	pool->generation++;
+	pool->release_us = 0;
 	DL_FOREACH_SAFE (pool->engines, other, next) {
 		if (other == engine)
 			break;
@@ -336,24 +346,48 @@ bool pool_scan(struct pool *pool, struct request *request)
 	return true;
 }
 
-static struct worker *pool_find_overdue(struct pool *pool, uint64_t now_us)
+/* A worker that is scanning, with a deadline before that. */
+static struct worker *pool_find_busy(const struct pool *pool, uint64_t deadline_us)
 {
 	struct engine *engine;
 	struct worker *worker;
 
 	DL_FOREACH (pool->engines, engine)
 		DL_FOREACH (engine->workers, worker)
-			if (worker->request && worker->deadline_us < now_us)
+			if (worker->request && worker->deadline_us < deadline_us)
 				return worker;
 	return NULL;
+}
+
+void pool_release(struct pool *pool, uint64_t until_us)
+{
+	struct engine *engine, *next;
+
+	pool->current = NULL;
+	pool->release_us = until_us;
+	DL_FOREACH_SAFE (pool->engines, engine, next)
+		engine_retire(engine);
+}
+
+/* What was released has had its time. */
+static void pool_give_back(struct pool *pool)
+{
+	struct worker *worker;
+
+	pool->release_us = 0;
+	while ((worker = pool_find_busy(pool, UINT64_MAX)))
+		pool->callbacks->given_back(pool->context, worker_end(worker));
 }
 
 void pool_sweep(struct pool *pool, uint64_t now_us)
 {
 	struct worker *worker;
 
+	if (pool->release_us && now_us >= pool->release_us)
+		pool_give_back(pool);
+
 	/* Losing a worker may free its engine: begin again after each. */
-	while ((worker = pool_find_overdue(pool, now_us)))
+	while ((worker = pool_find_busy(pool, now_us)))
 		worker_lost(worker, "its worker passed the deadline");
 }
 

@@ -30,6 +30,8 @@ struct pool_callbacks {
 	void (*lost)(void *context, struct request *request, const char *why);
 	/* Another engine's signatures are the current ones from now on. */
 	void (*switched)(void *context);
+	/* The worker of this request was taken away from it, see pool_release(). */
+	void (*given_back)(void *context, struct request *request);
 	/* A worker is idle: pool_scan() will find one. */
 	void (*idle)(void *context);
 };
@@ -44,13 +46,20 @@ struct pool *pool_free(struct pool *pool);
  */
 int pool_add_engine(struct pool *pool, int fd);
 
+/*
+ * pool_release() lets go of all engines, so that their memory is free for the next one: they get no
+ * more to do, and there is no current one. Scans under way may end until until_us (monotonic);
+ * those that have not are then given back by pool_sweep(), unless there is another engine by then.
+ */
+void pool_release(struct pool *pool, uint64_t until_us);
+
 /* pool_idle() returns how many workers of the current engine have nothing to do. */
 unsigned pool_idle(const struct pool *pool);
 
 /* pool_scan() gives a request to an idle worker of the current engine. False: none is idle. */
 bool pool_scan(struct pool *pool, struct request *request);
 
-/* pool_sweep() drops the workers that passed their deadline. */
+/* pool_sweep() drops the workers that passed their deadline, or the one of pool_release(). */
 void pool_sweep(struct pool *pool, uint64_t now_us);
 
 /* pool_generation() counts the switches of engines; 0: there has been no engine yet. */

@@ -6,6 +6,7 @@
 #include "../common/isolate.h"
 #include "../common/program.h"
 #include "../common/role.h"
+#include "changes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +18,9 @@
 #include <unistd.h>
 
 static const char *const child_names[CHILD_ROLES] = {
-	[CHILD_REPORTER] = "holdfast-report",
-	[CHILD_ENGINE] = "holdfast-engine",
-	[CHILD_GUARD] = "holdfast-guard",
-	[CHILD_PORTER] = "holdfast-porter",
+	[CHILD_REPORTER] = "holdfast-report", [CHILD_ENGINE] = "holdfast-engine",
+	[CHILD_GUARD] = "holdfast-guard",     [CHILD_PORTER] = "holdfast-porter",
+	[CHILD_FETCHER] = "holdfast-fetch",
 };
 
 const char *child_name(enum child_role role)
@@ -125,6 +125,20 @@ static void loader_report(void *context, int priority, unsigned line, const char
 	(void)chan_send(ROLE_CHANNEL_FD, &note.header, -1);
 }
 
+/* Returns 0 or a negative errno. */
+static int loader_watch(const struct conf *conf)
+{
+	const struct wire_plain watch = {.header = WIRE_INIT(WIRE_WATCH, struct wire_plain)};
+	char problem[WIRE_TEXT_MAX];
+	int fd = changes_open(conf, problem, sizeof(problem));
+	struct wire_result failed;
+
+	if (fd >= 0)
+		return chan_send(ROLE_CHANNEL_FD, &watch.header, fd);
+	failed = wire_result_make(WIRE_FAILED, problem);
+	return chan_send(ROLE_CHANNEL_FD, &failed.header, -1);
+}
+
 static _Noreturn void loader_run(struct child_setup *setup)
 {
 	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
@@ -137,7 +151,10 @@ static _Noreturn void loader_run(struct child_setup *setup)
 	conf = conf_read_file(setup->config_path, loader_report, setup);
 	if (conf && conf_resolve(conf, loader_report, setup) == 0)
 		snapshot = conf_snapshot(conf);
-	_exit(snapshot >= 0 && chan_send(ROLE_CHANNEL_FD, &config.header, snapshot) == 0 ? 0 : 1);
+	_exit(snapshot >= 0 && loader_watch(conf) == 0 &&
+			      chan_send(ROLE_CHANNEL_FD, &config.header, snapshot) == 0
+		      ? 0
+		      : 1);
 }
 
 pid_t child_load_conf(const struct child_setup *setup, int *ret_channel)

@@ -11,7 +11,14 @@
 
 #include <sys/types.h>
 
-enum child_role { CHILD_REPORTER, CHILD_ENGINE, CHILD_GUARD, CHILD_PORTER, CHILD_ROLES };
+enum child_role {
+	CHILD_REPORTER,
+	CHILD_ENGINE,
+	CHILD_GUARD,
+	CHILD_PORTER,
+	CHILD_FETCHER,
+	CHILD_ROLES
+};
 
 /* What all programs have in common; strings must live on. */
 struct child_setup {
@@ -36,7 +43,8 @@ pid_t child_start(const struct child_setup *setup, enum child_role role, const s
 /*
  * child_load_conf() forks a child that reads and resolves the configuration: that opens files and
  * may ask a name service, and we must do neither. It sends what is wrong as WIRE_NOTE, then
- * WIRE_CONFIG with a snapshot over the channel, or exits with 1. It begins when it gets a message,
- * so that its pid can be made known before. Returns as child_start().
+ * WIRE_WATCH with a descriptor that watches the directory of signatures, or WIRE_FAILED with why
+ * there is none, and WIRE_CONFIG with a snapshot over the channel; or exits with 1. It begins when
+ * it gets a message, so that its pid can be made known before. Returns as child_start().
  */
 pid_t child_load_conf(const struct child_setup *setup, int *ret_channel);

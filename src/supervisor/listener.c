@@ -89,7 +89,7 @@ static int listener_make_socket(const struct conf *conf, const char *name, mode_
 int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
 		  struct listeners *ret, char *problem, size_t problem_size)
 {
-	char scans[PATH_MAX], reports[PATH_MAX];
+	char scans[PATH_MAX], reports[PATH_MAX], signatures[PATH_MAX];
 	const struct {
 		const char *path;
 		mode_t mode;
@@ -102,11 +102,14 @@ int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
 		/* The guard's; what it makes there belongs to control-group, to read. */
 		{scans, 02750, 0, conf->control_gid},
 		{reports, 02750, 0, conf->control_gid},
+		/* The fetcher's. One that is configured is the administrator's, and exists. */
+		{signatures, 0755, conf->uid, conf->gid},
 	};
 	int r = 0;
 
 	(void)snprintf(scratch, scratch_size, "%s/scratch", conf->run_dir);
 	(void)snprintf(scans, sizeof(scans), "%s/%s", conf->state_dir, CONTROL_SCANS_DIR);
+	(void)conf_signatures_dir(conf, signatures, sizeof(signatures));
 	(void)snprintf(reports, sizeof(reports), "%s/%s", conf->state_dir, CONTROL_REPORTS_DIR);
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]) && r == 0; i++)
 		r = listener_make_directory(directories[i].path, directories[i].mode,

@@ -6,8 +6,10 @@
 #include "../common/drop.h"
 #include "../common/log.h"
 #include "../common/program.h"
+#include "changes.h"
 #include "config.h"
 #include "listener.h"
+#include "memory.h"
 #include "notify.h"
 #include "supervisor.h"
 
@@ -126,7 +128,7 @@ int main(int argc, char **argv)
 	char program_dir[PATH_MAX], scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
 	struct child_setup setup = {.program_dir = program_dir, .scratch_dir = scratch};
 	struct conf *conf;
-	struct listeners listeners;
+	struct supervisor_files files = {0};
 	int r;
 
 	log_set_name("holdfastd");
@@ -143,11 +145,13 @@ int main(int argc, char **argv)
 	setup.uid = conf->uid;
 	setup.gid = conf->gid;
 	program_find_directory(program_dir, sizeof(program_dir), child_name(CHILD_GUARD));
-	if (listener_open(conf, scratch, sizeof(scratch), &listeners, problem, sizeof(problem)) <
-	    0) {
+	if (listener_open(conf, scratch, sizeof(scratch), &files.listeners, problem,
+			  sizeof(problem)) < 0) {
 		log_error("%s", problem);
 		return 1;
 	}
+	memory_open(&files.memory);
+	files.changes = changes_open(conf, files.not_watched, sizeof(files.not_watched));
 	notify_init();
 	main_raise_files();
 	main_avoid_oom();
@@ -159,5 +163,5 @@ int main(int argc, char **argv)
 		log_error("cannot give up privileges: %s", strerror(-r));
 		return 1;
 	}
-	return supervisor_run(conf, &setup, &listeners);
+	return supervisor_run(conf, &setup, &files);
 }

@@ -4,16 +4,27 @@
  * must be right, an engine must load the signatures, the reporter must be able to write its log,
  * the guard to watch the paths. Only then does the new engine take over. Until then, and when
  * anything fails, all goes on as before.
+ *
+ * A lean reload is for machines that have no memory for two engines: the signatures are only tried
+ * before anything changes, which takes little, and the old engine ends before the new one loads.
+ * Meanwhile opens are answered from what is known, or wait.
  */
 #include "service.h"
 
 #include "../common/chan.h"
+#include "../common/clock.h"
 #include "../common/log.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
+
+/* So long may the old engine take to end in a lean reload: the guard gives scans some seconds. Then
+ * it is killed, and so long later the new one starts. */
+#define RELEASE_US (10 * CLOCK_US_PER_SEC)
+#define KILLED_US  (2 * CLOCK_US_PER_SEC)
 
 static void reload_end_engine(struct child *engine)
 {
@@ -49,7 +60,9 @@ static void reload_finish(struct service *service)
 	conf_free(reload->conf);
 	if (reload->snapshot >= 0)
 		close(reload->snapshot);
-	*reload = (struct reload){.snapshot = -1, .loader_channel = -1};
+	if (reload->changes >= 0)
+		close(reload->changes);
+	*reload = (struct reload){.snapshot = -1, .loader_channel = -1, .changes = -1};
 	if (again && !service->stopping)
 		reload_begin(service);
 }
@@ -96,11 +109,50 @@ static int reload_take_note(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int reload_take_watch(void *context, struct chan_message *message)
+{
+	struct service *service = context;
+
+	if (service->reload.changes >= 0) {
+		close(message->fd);
+		return -EPROTO;
+	}
+	service->reload.changes = message->fd;
+	return 0;
+}
+
+static int reload_take_not_watched(void *context, struct chan_message *message)
+{
+	const struct wire_result *result = (const void *)message;
+	struct service *service = context;
+
+	if (!wire_string_ok(result->text, sizeof(result->text)))
+		return -EPROTO;
+	memcpy(service->reload.not_watched, result->text, sizeof(result->text));
+	return 0;
+}
+
 static const struct chan_rule loader_rules[] = {
+	{WIRE_WATCH, sizeof(struct wire_plain), true, reload_take_watch},
+	{WIRE_FAILED, sizeof(struct wire_result), false, reload_take_not_watched},
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, reload_take_conf},
 	{WIRE_NOTE, sizeof(struct wire_note), false, reload_take_note},
 	{0},
 };
+
+/* Whether there is no memory for two engines, or there is to be no more than one. */
+static bool reload_is_lean(const struct service *service)
+{
+	switch (service->reload.conf->reload) {
+	case CONF_RELOAD_LEAN:
+		return true;
+	case CONF_RELOAD_AUTO:
+		return memory_is_short(memory_available(&service->files->memory), service->memory);
+	case CONF_RELOAD_PARALLEL:
+	default:
+		return false;
+	}
+}
 
 void reload_loader_ended(struct service *service)
 {
@@ -122,7 +174,10 @@ void reload_loader_ended(struct service *service)
 	}
 
 	reload->step = RELOAD_ENGINE;
-	reload->engine = service_spawn(service, CHILD_ENGINE, reload->conf, reload->snapshot);
+	reload->lean = reload_is_lean(service);
+	reload->engine =
+		reload->lean ? service_spawn_trial(service, reload->conf, reload->snapshot)
+			     : service_spawn(service, CHILD_ENGINE, reload->conf, reload->snapshot);
 	if (!reload->engine)
 		reload_abort(service, "no engine can be started");
 }
@@ -158,6 +213,7 @@ void reload_begin(struct service *service)
 		return;
 	}
 	reload->step = RELOAD_CONF;
+	changes_forget(service);
 	r = sd_event_add_io(service->event, &reload->loader_source, reload->loader_channel, EPOLLIN,
 			    reload_on_loader, service);
 	if (r < 0) {
@@ -169,31 +225,101 @@ void reload_begin(struct service *service)
 	(void)chan_send(reload->loader_channel, &go.header, -1);
 }
 
-/* Everyone has agreed. */
-static void reload_commit(struct service *service)
+/* The engine in force is so no longer. Returns it; NULL: there is none whose end the guard brings
+ * about. */
+static struct child *reload_depose_engine(struct service *service)
 {
-	struct reload *reload = &service->reload;
 	struct child *old = service->current[CHILD_ENGINE];
 
-	if (old) {
-		/* The guard retires it when its last scan is done; one that was being restarted it
-		 * does not know yet. */
-		old->ending = true;
-		if (!old->ready)
-			(void)kill(-old->pid, SIGKILL);
-	}
-	service->current[CHILD_ENGINE] = reload->engine;
-	service_introduce(service, CHILD_ENGINE);
+	service->current[CHILD_ENGINE] = NULL;
+	if (!old)
+		return NULL;
+	/* The guard retires it when its last scan is done; one that was being restarted it does not
+	 * know yet. */
+	old->ending = true;
+	if (old->ready)
+		return old;
+	(void)kill(-old->pid, SIGKILL);
+	return NULL;
+}
 
-	conf_free(service->conf);
+/* The new configuration is in force. */
+static void reload_use_conf(struct service *service)
+{
+	struct reload *reload = &service->reload;
+	struct conf *old = service->conf;
+
 	close(service->snapshot);
 	service->conf = reload->conf;
 	service->snapshot = reload->snapshot;
+	changes_watch(service, reload->changes, reload->not_watched);
+	fetch_conf_changed(service, old);
+	conf_free(old);
 	reload->conf = NULL;
 	reload->snapshot = -1;
-	service->restarts[CHILD_ENGINE].failures = 0;
-	service->test_only = reload->engine->test_only;
+	reload->changes = -1;
+}
+
+/* The old engine, and whatever workers of one that was lost are still there, make room. */
+static void reload_release(struct service *service)
+{
+	const struct wire_plain release = {.header = WIRE_INIT(WIRE_RELEASE, struct wire_plain)};
+	struct reload *reload = &service->reload;
+
+	log_notice("lean reload: the new signatures were tried, and the old engine makes room for "
+		   "them; files that are not known wait meanwhile");
+	reload->released = reload_depose_engine(service);
+	reload->release_us = clock_monotonic_us() + RELEASE_US;
+	reload->step = RELOAD_RELEASE;
+	service_send(service->current[CHILD_GUARD], &release.header);
+}
+
+/* Everyone has agreed. */
+static void reload_commit(struct service *service)
+{
+	struct restart *restart = &service->restarts[CHILD_ENGINE];
+	struct reload *reload = &service->reload;
+
+	restart->failures = 0;
+	restart->timer = sd_event_source_disable_unref(restart->timer);
+	reload_use_conf(service);
+	if (reload->lean) {
+		reload_release(service);
+		return;
+	}
+	(void)reload_depose_engine(service);
+	service->current[CHILD_ENGINE] = reload->engine;
+	service_use_engine(service, reload->engine);
 	reload->step = RELOAD_SWITCH;
+	service_introduce(service, CHILD_ENGINE);
+}
+
+/* There is room for the new engine. Whatever becomes of it: there is no other. */
+static void reload_load(struct service *service)
+{
+	struct reload *reload = &service->reload;
+
+	reload->released = NULL;
+	reload->step = RELOAD_SWITCH;
+	service_spawn_current(service, CHILD_ENGINE);
+	reload->engine = service->current[CHILD_ENGINE];
+	if (!reload->engine)
+		reload_finish(service);
+}
+
+void reload_tick(struct service *service)
+{
+	struct reload *reload = &service->reload;
+
+	if (reload->step != RELOAD_RELEASE || clock_monotonic_us() < reload->release_us)
+		return;
+	if (!reload->released) {
+		reload_load(service);
+		return;
+	}
+	(void)kill(-reload->released->pid, SIGKILL);
+	reload->released = NULL;
+	reload->release_us = clock_monotonic_us() + KILLED_US;
 }
 
 void reload_switched(struct service *service)
@@ -215,6 +341,11 @@ bool reload_child_ready(struct service *service, struct child *child, bool was_r
 		if (child->test_only && !service->test_only) {
 			reload_abort(service, "the directory of signatures is empty");
 			return true;
+		}
+		if (reload->lean) {
+			/* It has done what it was for. */
+			reload_end_engine(child);
+			reload->engine = NULL;
 		}
 		reload->step = RELOAD_REPORTER;
 		service_send_conf(service->current[CHILD_REPORTER], reload->snapshot);
@@ -248,20 +379,37 @@ bool reload_child_failed(struct service *service, struct child *child, const cha
 	return concerns;
 }
 
+/* The signatures were tried, and cannot be loaded all the same: too little memory even for one,
+ * say. It is tried again, as after any loss of an engine. */
+static void reload_lost_engine(struct service *service)
+{
+	log_error(
+		"THE NEW SIGNATURES WERE TRIED, BUT NO ENGINE HAS LOADED THEM, and the old one is "
+		"gone: until one has, only files that are known are verified");
+	reload_finish(service);
+}
+
 void reload_child_lost(struct service *service, struct child *child)
 {
 	struct reload *reload = &service->reload;
 
 	if (reload->step == RELOAD_NONE || service->stopping)
 		return;
-	if (reload->step == RELOAD_SWITCH) {
+	if (reload->step == RELOAD_RELEASE) {
+		if (child == reload->released)
+			reload_load(service);
+	} else if (reload->step == RELOAD_SWITCH && reload->lean) {
+		/* A guard that is started again uses the new engine too. */
+		if (child == reload->engine)
+			reload_lost_engine(service);
+	} else if (reload->step == RELOAD_SWITCH) {
 		/* All have agreed: whoever is started again is started with it. */
 		if (child->role == CHILD_GUARD || child == reload->engine)
 			reload_switched(service);
 	} else if (child == reload->engine) {
 		reload->engine = NULL;
 		reload_abort(service, "the new engine ended unexpectedly");
-	} else if (child->role != CHILD_ENGINE) {
+	} else if (child->role == CHILD_GUARD || child->role == CHILD_REPORTER) {
 		reload_abort(service, "a process it needs ended unexpectedly");
 	}
 }

@@ -5,6 +5,7 @@
 #include "../common/clock.h"
 #include "../common/log.h"
 #include "notify.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,17 +33,16 @@ void service_send(struct child *child, const struct wire_header *message)
 		(void)chan_send(child->channel, message, -1);
 }
 
-static void service_send_fd(struct child *child, const struct wire_header *message, int fd)
+int service_send_fd(struct child *child, const struct wire_header *message, int fd)
 {
-	if (child && child->channel >= 0)
-		(void)chan_send(child->channel, message, fd);
+	return child && child->channel >= 0 ? chan_send(child->channel, message, fd) : -ENOTCONN;
 }
 
 void service_send_conf(struct child *child, int snapshot)
 {
 	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
 
-	service_send_fd(child, &config.header, snapshot);
+	(void)service_send_fd(child, &config.header, snapshot);
 }
 
 void service_send_history(struct service *service)
@@ -67,8 +67,8 @@ static void service_connect(struct child *a, enum wire_peer_role role_of_a, stru
 			  strerror(-r));
 		return;
 	}
-	service_send_fd(a, &to_a.header, ends[0]);
-	service_send_fd(b, &to_b.header, ends[1]);
+	(void)service_send_fd(a, &to_a.header, ends[0]);
+	(void)service_send_fd(b, &to_b.header, ends[1]);
 	close(ends[0]);
 	close(ends[1]);
 }
@@ -91,7 +91,7 @@ static void service_send_listener(struct child *child, enum wire_peer_role role,
 	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				       .role = role};
 
-	service_send_fd(child, &peer.header, fd);
+	(void)service_send_fd(child, &peer.header, fd);
 }
 
 static void service_equip_guard(struct service *service)
@@ -99,15 +99,15 @@ static void service_equip_guard(struct service *service)
 	service_send_history(service);
 	service_introduce(service, CHILD_REPORTER);
 	service_send_listener(service->current[CHILD_GUARD], WIRE_PEER_CONTROL,
-			      service->listeners.control);
+			      service->files->listeners.control);
 	service_introduce(service, CHILD_PORTER);
 	service_introduce(service, CHILD_ENGINE);
 }
 
 /* --- starting --- */
 
-struct child *service_spawn(struct service *service, enum child_role role, const struct conf *conf,
-			    int snapshot)
+static struct child *service_start(struct service *service, enum child_role role,
+				   const struct conf *conf)
 {
 	struct child *child = calloc(1, sizeof(*child));
 	pid_t pid = -ENOMEM;
@@ -119,6 +119,7 @@ struct child *service_spawn(struct service *service, enum child_role role, const
 			.role = role,
 			.channel = -1,
 			.started_us = clock_monotonic_us(),
+			.heard_us = clock_monotonic_us(),
 		};
 		pid = child_start(service->setup, role, conf, &child->channel);
 	}
@@ -132,8 +133,28 @@ struct child *service_spawn(struct service *service, enum child_role role, const
 	DL_APPEND(service->children, child);
 	r = sd_event_add_io(service->event, &child->source, child->channel, EPOLLIN,
 			    service_child_on_message, child);
-	if (r < 0) /* it ends with its channel, and is started again then */
+	if (r < 0) { /* it ends with its channel, and is started again then */
 		close(child->channel);
+		child->channel = -1;
+	}
+	return child;
+}
+
+struct child *service_spawn(struct service *service, enum child_role role, const struct conf *conf,
+			    int snapshot)
+{
+	struct child *child = service_start(service, role, conf);
+
+	service_send_conf(child, snapshot);
+	return child;
+}
+
+struct child *service_spawn_trial(struct service *service, const struct conf *conf, int snapshot)
+{
+	const struct wire_plain trial = {.header = WIRE_INIT(WIRE_TRIAL, struct wire_plain)};
+	struct child *child = service_start(service, CHILD_ENGINE, conf);
+
+	service_send(child, &trial.header);
 	service_send_conf(child, snapshot);
 	return child;
 }
@@ -171,7 +192,7 @@ void service_spawn_current(struct service *service, enum child_role role)
 		service_equip_guard(service);
 	else if (role == CHILD_PORTER)
 		service_send_listener(service->current[role], WIRE_PEER_SCAN,
-				      service->listeners.scan);
+				      service->files->listeners.scan);
 }
 
 /* Seconds to wait before the next start. */
@@ -188,6 +209,13 @@ static unsigned service_restart_delay(struct restart *restart, const struct chil
 	if (child->role == CHILD_GUARD)
 		return GUARD_RESTART_DELAY_MAX;
 	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
+}
+
+void service_use_engine(struct service *service, const struct child *engine)
+{
+	service->test_only = engine->test_only;
+	service->newest = engine->newest;
+	service->memory = engine->memory;
 }
 
 /* --- burying --- */
@@ -258,6 +286,7 @@ static void service_restart(struct service *service, const struct child *child)
 		outbox_connect(service->outbox, -1);
 		break;
 	case CHILD_PORTER:
+	case CHILD_FETCHER:
 	case CHILD_ROLES:
 	default:
 		break;
@@ -282,6 +311,7 @@ void service_bury(struct child *child, int status)
 	if (was_current)
 		service->current[child->role] = NULL;
 	reload_child_lost(service, child);
+	fetch_child_lost(service, child);
 
 	if (was_current && !service->stopping) {
 		/* Without a porter nothing but scans on demand is missing. */

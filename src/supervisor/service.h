@@ -6,11 +6,15 @@
  *   supervisor.c  the loop: signals, heartbeat, what the children say
  *   service.c     children: starting, introducing, burying, restarting
  *   reload.c      a new configuration and new signatures, all or nothing
+ *   fetch.c       when the fetcher runs
+ *   changes.c     what others change in the directory of signatures
+ *   age.c         how old the signatures are
  */
 #include "../common/conf.h"
 #include "../common/outbox.h"
 #include "child.h"
 #include "listener.h"
+#include "memory.h"
 
 #include <systemd/sd-event.h>
 
@@ -24,10 +28,13 @@ struct child {
 	int channel; /* -1: closed */
 	sd_event_source *source;
 	uint64_t started_us;
+	uint64_t heard_us; /* it said something last, or was started; monotonic, as the other */
 	bool ready;
 	bool ending;			/* its end is expected */
 	char failure[WIRE_TEXT_MAX];	/* what it said when it failed; empty: nothing */
-	uint32_t signatures, test_only; /* engine */
+	uint32_t signatures, test_only; /* engine, as in wire_result; so are the others */
+	int64_t newest;
+	uint64_t memory;
 };
 
 /* When a role's program may be started again. */
@@ -41,9 +48,10 @@ struct restart {
 enum reload_step {
 	RELOAD_NONE,
 	RELOAD_CONF,	 /* a child reads the configuration */
-	RELOAD_ENGINE,	 /* an engine loads the signatures */
+	RELOAD_ENGINE,	 /* an engine loads the signatures; lean: tries them */
 	RELOAD_REPORTER, /* the reporter tries the configuration */
 	RELOAD_GUARD,	 /* the guard does */
+	RELOAD_RELEASE,	 /* lean: all have agreed, and the old engine makes room */
 	RELOAD_SWITCH	 /* all have agreed: the guard is about to use the new engine */
 };
 
@@ -54,13 +62,37 @@ struct reload {
 	sd_event_source *loader_source;
 	struct conf *conf;
 	int snapshot;
-	struct child *engine;
+	int changes; /* watches conf's directory of signatures; -1: nothing does */
+	char not_watched[WIRE_TEXT_MAX]; /* why */
+	bool lean;
+	struct child *engine;	/* the new one; lean: the one that tries, then the new one */
+	struct child *released; /* RELEASE: the old one; NULL: there is none that will end */
+	uint64_t release_us;	/* RELEASE: when that has taken too long */
+};
+
+/* So many at once may wait for a fetcher that can still be told of them. */
+#define FETCH_WAITING_MAX 16
+
+struct fetch {
+	struct child *fetcher; /* NULL: none runs */
+	bool is_due_only;      /* it runs for WIRE_FETCH_IF_DUE */
+	uint64_t due_us;       /* CLOCK_BOOTTIME; 0: when somebody asks */
+	unsigned failures;     /* in a row: it ended without a word */
+	int waiting[FETCH_WAITING_MAX];
+	unsigned n_waiting;
+};
+
+struct changes {
+	int fd; /* inotify; -1: nothing is watched */
+	sd_event_source *source;
+	uint64_t first_us, last_us;  /* changes that no reload has seen; 0: none */
+	char problem[WIRE_TEXT_MAX]; /* why nothing is watched, as it was logged */
 };
 
 struct service {
 	sd_event *event;
 	const struct child_setup *setup;
-	struct listeners listeners;
+	const struct supervisor_files *files;
 	struct conf *conf;     /* in force */
 	int snapshot;	       /* of conf, for the children */
 	struct outbox *outbox; /* lines for the reporter */
@@ -68,10 +100,15 @@ struct service {
 	struct child *current[CHILD_ROLES]; /* NULL: none */
 	struct restart restarts[CHILD_ROLES];
 	struct reload reload;
+	struct fetch fetch;
+	struct changes changes;
 	struct wire_history history;
 	unsigned unanswered;	/* heartbeats */
 	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
-	bool test_only;		/* the engine in force has no other signatures */
+	bool test_only;		/* the engine in force, or the last one, has no other signatures */
+	int64_t newest;		/* its newest were made then, see wire_result; 0: not known */
+	uint64_t memory;	/* what it takes, bytes; 0: not known */
+	uint64_t age_look_us;	/* CLOCK_BOOTTIME: age.c looks again; 0: not yet */
 	bool protecting;	/* has been since start */
 	bool stopping;
 };
@@ -81,6 +118,9 @@ struct service {
 struct child *service_spawn(struct service *service, enum child_role role, const struct conf *conf,
 			    int snapshot);
 
+/* service_spawn_trial() does so with an engine that only tries the signatures. */
+struct child *service_spawn_trial(struct service *service, const struct conf *conf, int snapshot);
+
 /* service_spawn_current() starts the program of a role that has none; it will be tried again later
  * when that fails. */
 void service_spawn_current(struct service *service, enum child_role role);
@@ -88,12 +128,19 @@ void service_spawn_current(struct service *service, enum child_role role);
 /* service_send() sends a message without a descriptor to a child; NULL: nobody. */
 void service_send(struct child *child, const struct wire_header *message);
 
+/* service_send_fd() sends one with a descriptor, which stays the caller's. Returns 0 or a negative
+ * errno. */
+int service_send_fd(struct child *child, const struct wire_header *message, int fd);
+
 /* service_send_conf() sends a snapshot of the configuration. */
 void service_send_conf(struct child *child, int snapshot);
 
 /* service_introduce() makes the guard known to a child of another role that is ready, and the other
  * way round. */
 void service_introduce(struct service *service, enum child_role role);
+
+/* service_use_engine() notes what there is to know of the engine that is in force now. */
+void service_use_engine(struct service *service, const struct child *engine);
 
 /* service_bury() forgets a child that has ended and sees to what follows. status is waitpid()'s. */
 void service_bury(struct child *child, int status);
@@ -130,5 +177,38 @@ void reload_loader_ended(struct service *service);
 /* reload_switched() ends it: the guard uses the engine introduced last. */
 void reload_switched(struct service *service);
 
-/* reload_child_lost() gives up when a child that the reload needs has ended. */
+/* reload_child_lost() gives up when a child that the reload needs has ended, and goes on when one
+ * has that it waits for. */
 void reload_child_lost(struct service *service, struct child *child);
+
+/* reload_tick() is called with each heartbeat: nothing is waited for too long. */
+void reload_tick(struct service *service);
+
+/* fetch_begin() is called once files are protected, fetch_conf_changed() when another configuration
+ * than old is in force, fetch_tick() with each heartbeat. */
+void fetch_begin(struct service *service);
+void fetch_conf_changed(struct service *service, const struct conf *old);
+void fetch_tick(struct service *service);
+
+/* fetch_ask() is for somebody who wants an update, and to be told of it on fd, which it takes. */
+void fetch_ask(struct service *service, int fd);
+
+/* fetch_done() takes the last word of the fetcher, fetch_child_lost() its end. */
+void fetch_done(struct service *service, struct child *fetcher, const struct wire_fetched *fetched);
+void fetch_child_lost(struct service *service, const struct child *child);
+
+/* fetch_stop() asks the fetcher to end, and tells those who wait. */
+void fetch_stop(struct service *service);
+
+/* changes_watch() watches what fd, of changes_open(), does, in the place of the one before; -1:
+ * nothing, for this reason, which is logged. */
+void changes_watch(struct service *service, int fd, const char *problem);
+
+/* changes_forget() is for a reload that begins: it sees all changes so far. changes_tick() is
+ * called with each heartbeat. */
+void changes_forget(struct service *service);
+void changes_tick(struct service *service);
+
+/* age_begin() is called once files are protected, age_tick() with each heartbeat. */
+void age_begin(struct service *service);
+void age_tick(struct service *service);

@@ -68,7 +68,7 @@ static void supervisor_engine_ready(struct child *engine)
 	struct service *service = engine->service;
 	char directory[PATH_MAX];
 
-	service->test_only = engine->test_only;
+	service_use_engine(service, engine);
 	if (engine->test_only)
 		log_error("ONLY THE EICAR TEST SIGNATURE IS LOADED: no malware will be found; put "
 			  "signature files into %s and reload",
@@ -77,6 +77,16 @@ static void supervisor_engine_ready(struct child *engine)
 		service_introduce(service, CHILD_ENGINE);
 	else
 		service_spawn_current(service, CHILD_GUARD);
+}
+
+/* What there is to do beside protecting files waits until they are. */
+static void supervisor_begin(struct service *service)
+{
+	service->protecting = true;
+	service_spawn_current(service, CHILD_PORTER);
+	changes_watch(service, service->files->changes, service->files->not_watched);
+	fetch_begin(service);
+	age_begin(service);
 }
 
 static void supervisor_guard_ready(struct service *service)
@@ -99,8 +109,7 @@ static void supervisor_guard_ready(struct service *service)
 			   service->conf->include.n_entries, engine ? engine->signatures : 0);
 	}
 	if (!service->protecting)
-		service_spawn_current(service, CHILD_PORTER);
-	service->protecting = true;
+		supervisor_begin(service);
 	service->unanswered = 0;
 	notify_send("READY=1\nSTATUS=protecting");
 	supervisor_reload_if_asked(service);
@@ -116,6 +125,8 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	child->ready = true;
 	child->signatures = result->signatures;
 	child->test_only = result->test_only;
+	child->newest = result->newest;
+	child->memory = result->memory;
 	child->failure[0] = '\0';
 	if (reload_child_ready(service, child, was_ready) || was_ready || child->ending ||
 	    service->stopping)
@@ -134,6 +145,7 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	case CHILD_PORTER:
 		service_introduce(service, CHILD_PORTER);
 		break;
+	case CHILD_FETCHER:
 	case CHILD_ROLES:
 	default:
 		break;
@@ -187,12 +199,36 @@ static int supervisor_take_note(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int supervisor_take_update(void *context, struct chan_message *message)
+{
+	struct child *child = context;
+
+	if (child->role != CHILD_GUARD || child->service->stopping) {
+		close(message->fd);
+		return child->role == CHILD_GUARD ? 0 : -EPROTO;
+	}
+	fetch_ask(child->service, message->fd);
+	return 0;
+}
+
+static int supervisor_take_fetched(void *context, struct chan_message *message)
+{
+	struct child *child = context;
+
+	if (child->role != CHILD_FETCHER)
+		return -EPROTO;
+	fetch_done(child->service, child, (const void *)message);
+	return 0;
+}
+
 static const struct chan_rule child_rules[] = {
 	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
 	{WIRE_FAILED, sizeof(struct wire_result), false, supervisor_take_failed},
 	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
 	{WIRE_SWITCHED, sizeof(struct wire_plain), false, supervisor_take_switched},
 	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
+	{WIRE_UPDATE, sizeof(struct wire_plain), true, supervisor_take_update},
+	{WIRE_FETCHED, sizeof(struct wire_fetched), false, supervisor_take_fetched},
 	{0},
 };
 
@@ -201,6 +237,7 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
 	struct child *child = userdata;
 	int r = chan_serve(fd, child_rules, child);
 
+	child->heard_us = clock_monotonic_us();
 	if (r < 0 && r != -EAGAIN) {
 		/* It has ended, or is to end for breaking the protocol: SIGCHLD brings the rest. */
 		child->source = sd_event_source_disable_unref(child->source);
@@ -274,6 +311,10 @@ static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void 
 		}
 		service_send(guard, &ping.header);
 	}
+	reload_tick(service);
+	fetch_tick(service);
+	changes_tick(service);
+	age_tick(service);
 	(void)sd_event_source_set_time(source, clock_monotonic_us() + HEARTBEAT_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -340,11 +381,13 @@ static void supervisor_stop(struct service *service)
 	const struct wire_plain stopping = {.header = WIRE_INIT(WIRE_STOPPING, struct wire_plain)};
 
 	service->stopping = true;
+	fetch_stop(service);
 	/* The guard first: what it holds is let go, and nothing of ours is held any more. The
 	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);
 	supervisor_await_end(service, CHILD_ENGINE);
 	supervisor_await_end(service, CHILD_PORTER);
+	supervisor_await_end(service, CHILD_FETCHER);
 	/* Workers in the middle of a scan outlive their engine, and relays their porter; now nobody
 	 * waits for them. One that waits for its client's FUSE server cannot be killed. */
 	for (uint64_t deadline = clock_monotonic_us() + STOP_US;
@@ -357,13 +400,14 @@ static void supervisor_stop(struct service *service)
 }
 
 int supervisor_run(struct conf *conf, const struct child_setup *setup,
-		   const struct listeners *listeners)
+		   const struct supervisor_files *files)
 {
 	struct service service = {
 		.setup = setup,
-		.listeners = *listeners,
+		.files = files,
 		.conf = conf,
-		.reload = {.snapshot = -1, .loader_channel = -1},
+		.reload = {.snapshot = -1, .loader_channel = -1, .changes = -1},
+		.changes = {.fd = -1},
 		.history =
 			{
 				.header = WIRE_INIT(WIRE_HISTORY, struct wire_history),

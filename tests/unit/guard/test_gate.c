@@ -1238,6 +1238,162 @@ static void who_asks_waits_longer_than_openers(void **state)
 	assert_told(&waiting, VERDICT_INCOMPLETE, "encrypted");
 }
 
+/* --- an engine that makes room for the next --- */
+
+/* It is told, and its socket is closed. */
+static void assert_engine_let_go(struct fixture *fixture)
+{
+	struct wire_plain message;
+
+	assert_int_equal(recv(fixture->engine, &message, sizeof(message), MSG_DONTWAIT),
+			 sizeof(message));
+	assert_int_equal(message.header.type, WIRE_RETIRE);
+	while (recv(fixture->engine, &message, sizeof(message), MSG_DONTWAIT) > 0)
+		assert_int_equal(message.header.type, WIRE_KILL_WORKER);
+	assert_int_equal(recv(fixture->engine, &message, sizeof(message), MSG_DONTWAIT), 0);
+}
+
+static void a_released_engine_ends_its_scans_and_gets_no_more(void **state)
+{
+	struct fixture *fixture = *state;
+	int under_way, later;
+
+	start_engine(fixture);
+	under_way = open_file(fixture, "file");
+	assert_int_not_equal(next_scan(fixture), 0);
+	gate_release(&fixture->gate);
+	assert_int_equal(pool_alive(fixture->gate.pool), 0);
+	later = open_file(fixture, "other");
+	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
+	assert_answered(under_way, false);
+	assert_engine_let_go(fixture);
+	assert_held(later);
+
+	start_engine(fixture);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_answered(later, true);
+}
+
+static void idle_workers_are_let_go_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	start_engine(fixture);
+	start_worker(fixture);
+	gate_release(&fixture->gate);
+	assert_engine_let_go(fixture);
+	assert_int_equal(pool_alive(fixture->gate.pool), 0);
+}
+
+static void a_scan_that_takes_too_long_is_begun_again_by_the_next_engine(void **state)
+{
+	static const struct {
+		const char *timeout;
+		uint64_t grace;
+	} cases[] = {{"1m", 5 * SECOND}, {"6s", 2 * SECOND}};
+	struct fixture *fixture = *state;
+	struct probe probe;
+	int fd;
+
+	set(fixture, "on-failure", "deny");
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+		set(fixture, "hold-timeout", cases[i].timeout);
+		scratch_write("file", "0123456789", i + 1);
+		start_engine(fixture);
+		fd = open_file(fixture, "file");
+		ask(fixture, &probe, "file", LANE_SCHEDULED);
+		assert_int_equal(next_scan(fixture), inode_of("file"));
+		gate_release(&fixture->gate);
+		pass_time(fixture, cases[i].grace - SECOND / 10);
+		assert_int_equal(pool_busy(fixture->gate.pool), 1);
+		pass_time(fixture, SECOND / 5);
+		assert_int_equal(pool_busy(fixture->gate.pool), 0);
+		assert_engine_let_go(fixture);
+
+		/* Nobody is to blame, and nobody is answered for it, however often. */
+		gate_release(&fixture->gate);
+		assert_held(fd);
+		assert_int_equal(probe.n_told, 0);
+		assert_int_equal(fixture->gate.counters.workers_lost, 0);
+		start_engine(fixture);
+		lose_worker(fixture, 0);
+		start_worker(fixture);
+		send_verdict(fixture, VERDICT_CLEAN, "");
+		assert_answered(fd, true);
+		assert_told(&probe, VERDICT_CLEAN, "");
+		fixture->gate.counters.workers_lost = 0;
+	}
+}
+
+static void while_there_is_no_engine_the_known_are_answered_and_others_wait(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned epoch = fixture->gate.group.epoch;
+	struct probe probe;
+	int fd;
+
+	memory_or_skip(fixture);
+	set(fixture, "hold-timeout", "15s");
+	set(fixture, "on-timeout", "deny");
+	start_engine(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	epoch = fixture->gate.group.epoch;
+	gate_release(&fixture->gate);
+	assert_answered(open_file(fixture, "file"), true);
+	fd = open_file(fixture, "other");
+	ask(fixture, &probe, "third", LANE_DEMAND);
+	pass_time(fixture, 14 * SECOND);
+	assert_held(fd);
+	pass_time(fixture, 2 * SECOND);
+	assert_answered(fd, false);
+	assert_int_equal(fixture->gate.counters.timeouts, 1);
+
+	/* The marks go with the switch. */
+	assert_int_equal(fixture->gate.group.epoch, epoch);
+	assert_int_equal(probe.n_told, 0);
+	start_engine(fixture);
+	assert_int_equal(fixture->gate.group.epoch, epoch + 1);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_told(&probe, VERDICT_CLEAN, "");
+}
+
+/* Only once it is known that none can be started. */
+static void a_release_is_no_reason_to_answer_by_on_failure(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd;
+
+	set(fixture, "on-failure", "deny");
+	gate_engine_down(&fixture->gate);
+	gate_release(&fixture->gate);
+	fd = open_file(fixture, "file");
+	assert_held(fd);
+	gate_engine_down(&fixture->gate);
+	assert_answered(fd, false);
+}
+
+/* An engine that comes early lets the others go on. */
+static void a_scan_is_not_taken_back_once_there_is_another_engine(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd, worker;
+
+	set(fixture, "hold-timeout", "1m");
+	start_engine(fixture);
+	fd = open_file(fixture, "file");
+	assert_int_not_equal(next_scan(fixture), 0);
+	worker = fixture->workers[0].fd;
+	fixture->workers[0].fd = -1;
+	gate_release(&fixture->gate);
+	start_engine(fixture);
+	pass_time(fixture, 6 * SECOND);
+	assert_int_equal(pool_busy(fixture->gate.pool), 1);
+	close(worker);
+	run(fixture);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_answered(fd, true);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -1297,6 +1453,12 @@ int main(void)
 		TEST(at_the_hold_deadline_only_the_overdue_are_refused),
 		TEST(who_is_refused_for_want_of_room_can_be_told_so),
 		TEST(who_asks_waits_longer_than_openers),
+		TEST(a_released_engine_ends_its_scans_and_gets_no_more),
+		TEST(idle_workers_are_let_go_at_once),
+		TEST(a_scan_that_takes_too_long_is_begun_again_by_the_next_engine),
+		TEST(while_there_is_no_engine_the_known_are_answered_and_others_wait),
+		TEST(a_release_is_no_reason_to_answer_by_on_failure),
+		TEST(a_scan_is_not_taken_back_once_there_is_another_engine),
 	};
 
 	if (!can_run())
