@@ -34,8 +34,9 @@
 
 struct patch_run {
 	const struct patch *patch;
-	char base[PATH_MAX];  /* absolute, without symbolic links */
-	char apply[PATH_MAX]; /* the directory that libfreshclam has, below work; absolute too */
+	/* Absolute, as libfreshclam changes the working directory, and without symbolic links. */
+	char base[PATH_MAX], cdiffs[PATH_MAX];
+	char apply[PATH_MAX];		/* the directory that libfreshclam has, below work */
 	char head[CONTAINER_HEAD_SIZE]; /* of what the server says it has */
 	int output;			/* what libfreshclam prints */
 	uint32_t served;		/* the cdiff that was asked for last; 0: none */
@@ -59,9 +60,10 @@ static int patch_say_full(const char *directory, char *problem, size_t problem_s
 	return -ENOSPC;
 }
 
-static void patch_cdiff_path(const struct patch *patch, uint32_t version, char *buffer, size_t size)
+static void patch_cdiff_path(const char *directory, const char *database, uint32_t version,
+			     char *buffer, size_t size)
 {
-	(void)snprintf(buffer, size, "%s/%s-%u.cdiff", patch->cdiffs, patch->database, version);
+	(void)snprintf(buffer, size, "%s/%s-%u.cdiff", directory, database, version);
 }
 
 /* The server. It answers in a thread of the child. */
@@ -86,7 +88,7 @@ static enum MHD_Result patch_send_cdiff(struct patch_run *run, struct MHD_Connec
 	int fd;
 
 	run->served = version;
-	patch_cdiff_path(run->patch, version, path, sizeof(path));
+	patch_cdiff_path(run->cdiffs, run->patch->database, version, path, sizeof(path));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &status) < 0) {
 		if (fd >= 0)
@@ -201,7 +203,7 @@ static void patch_first_error(const struct patch_run *run, char *buffer, size_t 
 
 static int patch_confine(struct patch_run *run)
 {
-	const char *const readable[] = {run->base, run->patch->cdiffs};
+	const char *const readable[] = {run->base, run->cdiffs};
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
 
 	run->output = memfd_create("output", MFD_CLOEXEC);
@@ -302,7 +304,7 @@ static int patch_check_cdiffs(const struct patch *patch, char *problem, size_t p
 	for (uint32_t version = patch->from; version++ < patch->to;) {
 		int r = 0;
 
-		patch_cdiff_path(patch, version, path, sizeof(path));
+		patch_cdiff_path(patch->cdiffs, patch->database, version, path, sizeof(path));
 		if (stat(path, &status) < 0)
 			r = -errno;
 		else if (status.st_size == 0 || !S_ISREG(status.st_mode))
@@ -324,7 +326,8 @@ static int patch_prepare(struct patch_run *run)
 	char work[PATH_MAX], link[PATH_MAX];
 	const char *suffix;
 
-	if (!realpath(patch->work, work) || !realpath(patch->base, run->base))
+	if (!realpath(patch->work, work) || !realpath(patch->base, run->base) ||
+	    !realpath(patch->cdiffs, run->cdiffs))
 		return -errno;
 	suffix = strrchr(patch->base, '.');
 	(void)snprintf(run->apply, sizeof(run->apply), "%s/apply", work);

@@ -18,6 +18,7 @@ struct patch {
 };
 
 /* patch_apply() returns 0, or a negative errno with the reason in problem: -EBADMSG where a cdiff
- * does not verify or does not fit. It takes no longer than PATCH_TIMEOUT_S. */
+ * does not verify, does not fit or is empty, -ENOENT where one is missing, -ENOSPC, -EIO where base
+ * is at fault. work is then empty again. It takes no longer than PATCH_TIMEOUT_S. */
 #define PATCH_TIMEOUT_S 600
 int patch_apply(const struct patch *patch, char *problem, size_t problem_size);

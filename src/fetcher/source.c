@@ -11,8 +11,7 @@ bool source_may_ask(const struct source *source, int64_t now)
 
 bool source_is_healthy(const struct source *source, int64_t now)
 {
-	return !source->failures || now >= source->retry_at ||
-	       source->retry_at - now > SOURCE_RETRY_MAX_S;
+	return now >= source->retry_at || source->retry_at - now > SOURCE_RETRY_MAX_S;
 }
 
 static int64_t source_cool_down(const struct transfer_reply *reply)

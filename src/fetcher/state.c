@@ -163,24 +163,25 @@ static bool state_load(struct state *state, const char *path, char *problem, siz
 {
 	char *buffer = malloc(STATE_SIZE_MAX);
 	ssize_t size = buffer ? read_file(path, buffer, STATE_SIZE_MAX) : -ENOMEM;
-	const char *wrong = NULL;
+	const char *wrong;
 	json_error_t error;
 	json_t *json = NULL;
+	bool done;
 
-	if (size >= 0) {
+	if (size >= 0)
 		json = json_loadb(buffer, (size_t)size, JSON_REJECT_DUPLICATES, &error);
-		if (!json)
-			(void)snprintf(problem, problem_size, "%s: this is not JSON, at line %d",
-				       path, error.line);
-		else if (!read_state(json, state, &wrong))
-			(void)snprintf(problem, problem_size,
-				       "%s: \"%s\" is not what belongs there", path, wrong);
-	} else if (size != -ENOENT) {
+	done = json && read_state(json, state, &wrong);
+	if (size < 0 && size != -ENOENT)
 		(void)snprintf(problem, problem_size, "%s: %s", path, strerror((int)-size));
-	}
+	else if (size >= 0 && !json)
+		(void)snprintf(problem, problem_size, "%s: this is not JSON, at line %d", path,
+			       error.line);
+	else if (json && !done)
+		(void)snprintf(problem, problem_size, "%s: \"%s\" is not what belongs there", path,
+			       wrong);
 	json_decref(json);
 	free(buffer);
-	return json && !*problem;
+	return done;
 }
 
 static void state_make_uuid(struct state *state)

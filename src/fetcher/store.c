@@ -359,7 +359,7 @@ static int store_begin(struct store *store, bool *ret_busy, char *problem, size_
 {
 	int r;
 
-	if (mkdir(store->directory, 0755) < 0 && errno != EEXIST && errno != EROFS)
+	if (mkdir(store->directory, 0755) < 0 && errno != EEXIST)
 		return store_fail(store, -errno, "make", "", problem, problem_size);
 	store->fd = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (store->fd < 0)

@@ -24,8 +24,8 @@
 #define WHOLE_S		  (24 * 3600L) /* for the others: what is left comes next time */
 #define SLOW_S		  60L	       /* no longer at less than SLOW_BYTES a second */
 #define SLOW_BYTES	  1000
-#define RATE_MIN	  1024 /* less than one read of libcurl's a second would look broken */
-#define BUFFER_SIZE	  (64 * 1024)
+#define RATE_MIN	  1024 /* slower, its pauses would look as if nothing came */
+#define COPY_SIZE	  (64 * 1024)
 #define HEADERS_MAX	  (64 * 1024) /* of all answers to one request */
 #define JUNK_MAX	  (64 * 1024) /* of a body that is not wanted, such as an error's page */
 #define PROGRESS_EVERY_MS 200
@@ -178,15 +178,13 @@ static bool transfer_check_range(struct transfer *transfer, int64_t length)
 static bool transfer_begin_at(struct transfer *transfer, uint64_t offset, int64_t length)
 {
 	const struct transfer_request *request = transfer->request;
-	uint64_t least;
 
 	if (length >= 0)
 		transfer->end = offset + (uint64_t)length;
-	least = transfer->end == UINT64_MAX ? offset : transfer->end;
-	if (!request->first && least > request->max_size)
+	if (!request->first && transfer->end != UINT64_MAX && transfer->end > request->max_size)
 		return transfer_fail(transfer, TRANSFER_REFUSED,
-				     "it has %" PRIu64 " bytes, and %" PRIu64 " are allowed", least,
-				     request->max_size);
+				     "it has %" PRIu64 " bytes, and %" PRIu64 " are allowed",
+				     transfer->end, request->max_size);
 	if (ftruncate(request->fd, (off_t)offset) < 0)
 		return transfer_fail(transfer, TRANSFER_LOCAL, "cannot be written: %s",
 				     strerror(errno));
@@ -234,7 +232,8 @@ static bool transfer_store(struct transfer *transfer, const char *data, size_t s
 
 	if (!transfer_write(transfer, data, size < room ? size : room))
 		return false;
-	if (request->first && transfer->reply->size == limit && transfer->end != limit)
+	if (request->first && transfer->reply->size == limit &&
+	    (size > room || transfer->end != limit))
 		return transfer_succeed(transfer, TRANSFER_DONE);
 	if (size > room)
 		return transfer_fail(transfer, TRANSFER_REFUSED,
@@ -289,9 +288,16 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
 		       curl_off_t up_now)
 {
 	struct transfer *transfer = context;
+	long status = transfer_status(transfer);
 
 	transfer_tell(transfer);
-	return !status_has_body(transfer_status(transfer)) && now > JUNK_MAX;
+	if (status_has_body(status) || now <= JUNK_MAX)
+		return 0;
+	if (status < 400)
+		(void)transfer_fail(transfer, TRANSFER_REFUSED,
+				    "the server sends more than %d bytes with a %ld", JUNK_MAX,
+				    status);
+	return 1;
 }
 
 static bool headers_add(struct curl_slist **headers, const char *name, const char *value)
@@ -341,14 +347,13 @@ static bool transfer_set_bounds(struct transfer *transfer)
 	uint64_t limit = request->first ? 0 : transfer->conf->rate_limit;
 	curl_off_t rate = limit && limit < RATE_MIN ? RATE_MIN : (curl_off_t)limit;
 	long slow = rate && rate / 4 < SLOW_BYTES ? (long)rate / 4 : SLOW_BYTES;
-	long buffer = rate && rate < BUFFER_SIZE ? (long)rate : BUFFER_SIZE;
 
 	return SET(PROTOCOLS_STR, "http,https") &&
 	       SET(REDIR_PROTOCOLS_STR, is_https ? "https" : "http,https") &&
 	       SET(FOLLOWLOCATION, 1L) && SET(MAXREDIRS, REDIRECTS_MAX) &&
 	       SET(CONNECTTIMEOUT, CONNECT_S) && SET(TIMEOUT, request->first ? HEAD_S : WHOLE_S) &&
 	       SET(LOW_SPEED_LIMIT, slow) && SET(LOW_SPEED_TIME, SLOW_S) &&
-	       SET(MAX_RECV_SPEED_LARGE, rate) && SET(BUFFERSIZE, buffer) && SET(NOSIGNAL, 1L);
+	       SET(MAX_RECV_SPEED_LARGE, rate) && SET(NOSIGNAL, 1L);
 }
 
 /* What the configuration says of the way there. An empty proxy and an empty list of exceptions keep
@@ -392,7 +397,6 @@ static enum transfer_result result_of_code(CURLcode code)
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_BAD_CONTENT_ENCODING:
-	case CURLE_ABORTED_BY_CALLBACK:
 		return TRANSFER_REFUSED;
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_FAILED_INIT:
@@ -481,8 +485,7 @@ static void transfer_ask(struct transfer *transfer)
 		if (sent)
 			transfer->requests += 1 + (uint32_t)redirects;
 	} else {
-		(void)transfer_fail(transfer, TRANSFER_LOCAL, "cannot be asked for: %s",
-				    strerror(ENOMEM));
+		(void)transfer_fail(transfer, TRANSFER_LOCAL, "libcurl cannot be set up for it");
 	}
 	/* It does not live longer than the list. */
 	(void)SET(HTTPHEADER, NULL);
@@ -533,7 +536,7 @@ static bool file_is_known(const struct transfer *transfer)
 
 static void file_read(struct transfer *transfer, int fd, const struct stat *before)
 {
-	static char buffer[BUFFER_SIZE];
+	static char buffer[COPY_SIZE];
 	struct stat after;
 	ssize_t n;
 

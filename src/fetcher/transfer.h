@@ -5,9 +5,9 @@
  * nothing of signatures or of what a source may be asked; it bounds what comes, in bytes and in
  * time, and says what came.
  *
- * No request is repeated here, and no environment variable decides over proxies. Redirects are
- * followed five times at most, from https to https only, and never to a file. The process must
- * ignore SIGPIPE.
+ * No request is repeated here, but for one that finds that the server has closed a connection which
+ * was kept. No environment variable decides over proxies. Redirects are followed five times at
+ * most, from https to https only, and never to a file. The process must ignore SIGPIPE.
  */
 #include "../common/conf.h"
 

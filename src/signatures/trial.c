@@ -108,7 +108,6 @@ static int trial_load(struct trial_run *run, struct cl_engine *engine, char *pro
 	const unsigned options = CL_DB_PHISHING | CL_DB_PHISHING_URLS |
 				 (run->trial->as_signed ? CL_DB_BYTECODE : 0) |
 				 (run->trial->detect_pua ? CL_DB_PUA : 0);
-	const uint64_t before = run->n_kept;
 	unsigned loaded = 0;
 	int r;
 
@@ -117,8 +116,7 @@ static int trial_load(struct trial_run *run, struct cl_engine *engine, char *pro
 	r = cl_load(run->files[run->file], engine, &loaded, options);
 	if (r != CL_SUCCESS)
 		return trial_problem(run->files[run->file], r, problem, problem_size);
-	/* Some kinds are loaded without asking, each time. */
-	run->signatures += run->from == 0 ? loaded : (uint32_t)(run->n_kept - before);
+	run->signatures += loaded;
 	if (run->full) {
 		run->from = run->next;
 	} else {

@@ -2,8 +2,9 @@
 #pragma once
 /*
  * trial: whether signatures load, without what that costs: in a child that may nothing but read
- * them, and in slices. Each slice parses a whole file and keeps only every n-th signature, so that
- * each is loaded once, and memory stays within TRIAL_MEMORY however large the set is.
+ * them, and in slices. Each slice is an engine of its own that begins behind the last signature of
+ * the one before and is full when TRIAL_MEMORY is, so that each signature is loaded once however
+ * large the set is. A file is parsed anew for each slice that it is in.
  */
 #include <stdbool.h>
 #include <stddef.h>

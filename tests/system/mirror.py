@@ -10,6 +10,7 @@ keeps account of each request.
         mirror.count("/daily.cvd")          # requests; of all paths without an argument
         mirror.bytes("/daily.cvd")          # bytes of bodies sent
         mirror.forget()                     # the account begins again
+        mirror.break_off()                  # ends the requests that stall
 
 Without rules it is a proper server: Last-Modified, strong ETag, Range with If-Range, If-None-Match,
 If-Modified-Since, 404, 416, connections kept alive. A request for http://host/path is answered as a proxy would:
@@ -162,7 +163,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise OSError
 
     def wait_until_gone(self):
-        select.select([self.connection], [], [], PATIENCE)
+        select.select([self.connection, self.server.mirror.breaking], [], [], PATIENCE)
 
     def compose(self, rule):
         """The answer of a proper server, to what the rule makes of the request."""
@@ -254,6 +255,7 @@ class Mirror:
         self.directory = Path(directory).resolve()
         self.account, self.lock = [], threading.Condition()
         self.busy = 0
+        self.breaking, self.breaker = socket.socketpair()
         self.rules = rules
         self.tls = None
         if tls:
@@ -277,6 +279,7 @@ class Mirror:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+        self.breaker.send(b"!")
 
     @property
     def rules(self):
@@ -329,6 +332,12 @@ class Mirror:
 
     def bytes(self, path=None):
         return sum(request["sent"] for request in self.requests(path))
+
+    def break_off(self):
+        """The connections of all requests that stall are closed."""
+        self.breaker.send(b"!")
+        self.requests()
+        self.breaking.recv(1)
 
     def forget(self):
         with self.lock:
