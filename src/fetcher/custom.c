@@ -177,10 +177,12 @@ static void custom_take(struct custom *custom)
 	case TRANSFER_DONE:
 		if (*custom->local && custom_is_same(custom)) {
 			custom_remember(custom);
+			run_is_good(custom->source);
 			item->result = WIRE_UPDATE_UP_TO_DATE;
 		} else if (custom_try(custom)) {
 			custom_stage(custom);
 			custom_remember(custom);
+			run_is_good(custom->source);
 		}
 		break;
 	case TRANSFER_NOT_MODIFIED:

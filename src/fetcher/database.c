@@ -48,6 +48,7 @@ struct database {
 	struct container_head offer;	/* what that says */
 	char cdiffs[PATH_MAX];		/* directory of those that were fetched */
 	uint32_t reached;		/* the version that they lead to */
+	int download;			/* where the whole file goes */
 };
 
 /* Adds to what the user is told where no source will do. */
@@ -218,12 +219,30 @@ static uint64_t database_resume_at(const struct database *database, int fd)
 	return 0;
 }
 
+/* The whole file may be older than the head had it: it is not fetched to its end to see that. */
+static bool database_is_newer(void *context)
+{
+	struct database *database = context;
+	char bytes[CONTAINER_HEAD_SIZE];
+	struct container_head head;
+
+	return pread(database->download, bytes, sizeof(bytes), 0) != sizeof(bytes) ||
+	       container_parse(bytes, &head) < 0 || head.version > database->have.version;
+}
+
 /* Fetches what is missing of the whole file. */
 static enum outcome database_download(struct database *database, int fd, const char *file)
 {
-	struct transfer_request request = {.fd = fd, .max_size = CVD_SIZE_MAX};
+	struct transfer_request request = {
+		.fd = fd,
+		.max_size = CVD_SIZE_MAX,
+		.look_at = CONTAINER_HEAD_SIZE,
+		.look = database_is_newer,
+		.look_context = database,
+	};
 	struct transfer_reply reply;
 
+	database->download = fd;
 	request.from = database_resume_at(database, fd);
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
 		uint64_t before = request.from;
@@ -231,6 +250,8 @@ static enum outcome database_download(struct database *database, int fd, const c
 		database_get(database, file, &request, &reply);
 		if (reply.result == TRANSFER_DONE)
 			return OUTCOME_DONE;
+		if (!database_is_newer(database))
+			return OUTCOME_DONE; /* database_check() says what is wrong with it */
 		if (reply.result == TRANSFER_BROKEN && reply.size > before) {
 			request.from = reply.size;
 		} else if (reply.result == TRANSFER_REFUSED && before) {
@@ -492,14 +513,17 @@ static bool database_ask_mirrors(struct database *database, const bool *healthy,
 			continue;
 		switch (database_from(database)) {
 		case OUTCOME_DONE:
+			run_is_good(database->source);
 			return true;
 		case OUTCOME_SAME:
+			run_is_good(database->source);
 			database->item->result = WIRE_UPDATE_UP_TO_DATE;
 			*database->item->text = '\0';
 			return true;
 		case OUTCOME_STOP:
 			return true;
 		case OUTCOME_OLDER:
+			run_is_good(database->source);
 			*ret_answered = true;
 			break;
 		case OUTCOME_NEXT:

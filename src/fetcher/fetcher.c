@@ -87,19 +87,35 @@ static void fetcher_close(struct fetcher *fetcher)
 }
 
 /* From here on nothing is written but there. */
-static bool fetcher_confine(const struct fetcher *fetcher)
+static int fetcher_confine(const struct fetcher *fetcher)
 {
 	const char *mirror_to = fetcher->fetch.mirror_to;
 	char directory[PATH_MAX];
 	const char *const writable[] = {
 		*mirror_to ? mirror_to
 			   : conf_signatures_dir(fetcher->conf, directory, sizeof(directory))};
-	int r = drop_writes(writable, 1);
 
-	if (r < 0)
-		log_error("signatures: the fetcher cannot be confined to %s: %s", writable[0],
-			  strerror(-r));
-	return r >= 0;
+	return drop_writes(writable, 1);
+}
+
+/* Nothing can be done, and whoever asked is told why. */
+static void fetcher_give_up(struct fetcher *fetcher, int error)
+{
+	struct wire_update_done done = {
+		.header = WIRE_INIT(WIRE_UPDATE_DONE, struct wire_update_done),
+		.result = WIRE_UPDATE_FAILED,
+	};
+
+	(void)snprintf(
+		done.text, sizeof(done.text),
+		error == -ENOENT
+			? "there is no directory of signatures to fetch to: make it, and "
+			  "give it to the service's user"
+			: "the fetcher cannot be confined to the directory of signatures: %s",
+		strerror(-error));
+	log_error("signatures: %s", done.text);
+	fetcher_hear(fetcher);
+	audience_tell(&fetcher->audience, &done.header);
 }
 
 static void fetcher_run_once(struct fetcher *fetcher, struct run_result *ret_result)
@@ -136,11 +152,14 @@ int fetcher_run(int channel)
 	log_set_sink(fetcher_log, &fetcher);
 	while (r == 0 && !(fetcher.conf && fetcher.is_asked))
 		r = chan_serve(channel, rules, &fetcher);
-	if (r == 0 && !fetcher_confine(&fetcher))
-		r = -EPERM;
-	if (r == 0)
-		fetcher_do(&fetcher);
+	if (r == 0) {
+		r = fetcher_confine(&fetcher);
+		if (r < 0)
+			fetcher_give_up(&fetcher, r);
+		else
+			fetcher_do(&fetcher);
+	}
 	log_set_sink(NULL, NULL);
 	conf_free(fetcher.conf);
-	return r ? 1 : 0;
+	return r < 0 ? 1 : 0;
 }

@@ -89,10 +89,20 @@ void run_get(struct run *run, struct source *source, const struct transfer_reque
 	audience_begin(run->audience, request->first ? "" : file);
 	transfer_get(run->transfer, &full, reply);
 	item->bytes += transfer_bytes(run->transfer) - before;
-	source_answered(source, reply, run_now());
+	if (reply->result != TRANSFER_DONE)
+		source_answered(source, reply, run_now());
 	if (was_asked && !source_may_ask(source, run_now()))
 		log_warning("signatures: %s is not asked any more for %lld s: %s", source->url,
 			    (long long)(source->cool_until - run_now()), source->problem);
+}
+
+void run_is_good(struct source *source)
+{
+	const struct transfer_reply reply = {.result = TRANSFER_DONE};
+
+	/* Having given something, it may have asked to be left alone. */
+	if (source_may_ask(source, run_now()))
+		source_answered(source, &reply, run_now());
 }
 
 int run_empty_work(struct run *run, const char *name, char *buffer, size_t size,

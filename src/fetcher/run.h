@@ -44,9 +44,12 @@ void run_fail(struct wire_update_item *item, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* run_get() sends a request, tells the audience of it under that name, adds to what the item cost,
- * and notes what it says of the source. */
+ * and notes what it says against the source. */
 void run_get(struct run *run, struct source *source, const struct transfer_request *request,
 	     struct transfer_reply *reply, struct wire_update_item *item, const char *file);
+
+/* run_is_good() notes that what a source gave was right. */
+void run_is_good(struct source *source);
 
 /* run_empty_work() makes an empty directory in fetch/work and writes its path to buffer. Returns 0,
  * or a negative errno after run_fail(). */

@@ -270,7 +270,7 @@ static char *state_print(const struct state *state)
 
 static int write_file(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), r = 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640), r = 0;
 	size_t left = strlen(text);
 
 	if (fd < 0)
@@ -284,7 +284,7 @@ static int write_file(const char *path, const char *text)
 			left -= (size_t)n, text += n;
 	}
 	/* Whatever the umask was. */
-	if (!r && (fchmod(fd, 0644) < 0 || fsync(fd) < 0))
+	if (!r && (fchmod(fd, 0640) < 0 || fsync(fd) < 0))
 		r = -errno;
 	close(fd);
 	return r;

@@ -43,6 +43,7 @@ struct transfer {
 	struct transfer_reply *reply;
 	bool decided; /* reply says the result, whatever libcurl makes of it */
 	bool begun;   /* the body that was asked for is coming */
+	bool looked;  /* at how it begins */
 	uint64_t end; /* size in fd when all has come; UINT64_MAX: not known */
 	size_t headers;
 	int64_t progress_ms; /* when it was told last */
@@ -223,6 +224,18 @@ static bool transfer_write(struct transfer *transfer, const char *data, size_t s
 	return true;
 }
 
+/* Whether what has begun to come is worth going on with. */
+static bool transfer_look(struct transfer *transfer)
+{
+	const struct transfer_request *request = transfer->request;
+
+	if (!request->look_at || transfer->looked || transfer->reply->size < request->look_at)
+		return true;
+	transfer->looked = true;
+	return request->look(request->look_context) ||
+	       transfer_fail(transfer, TRANSFER_REFUSED, "what it sends is not wanted");
+}
+
 /* Takes in a piece of the body. Returns whether more is wanted. */
 static bool transfer_store(struct transfer *transfer, const char *data, size_t size)
 {
@@ -230,7 +243,7 @@ static bool transfer_store(struct transfer *transfer, const char *data, size_t s
 	uint64_t limit = request->first ? request->first : request->max_size;
 	uint64_t room = limit - transfer->reply->size;
 
-	if (!transfer_write(transfer, data, size < room ? size : room))
+	if (!transfer_write(transfer, data, size < room ? size : room) || !transfer_look(transfer))
 		return false;
 	if (request->first && transfer->reply->size == limit &&
 	    (size > room || transfer->end != limit))
@@ -609,7 +622,7 @@ void transfer_get(struct transfer *transfer, const struct transfer_request *requ
 	*reply = (struct transfer_reply){.size = request->from, .retry_after = -1};
 	transfer->request = request;
 	transfer->reply = reply;
-	transfer->decided = transfer->begun = false;
+	transfer->decided = transfer->begun = transfer->looked = false;
 	transfer->end = UINT64_MAX;
 	transfer->headers = 0;
 	*transfer->error = '\0';

@@ -43,7 +43,12 @@ struct transfer_request {
 					  TRANSFER_DONE */
 	const char *if_none_match;     /* etag of a reply; NULL: none */
 	const char *if_modified_since; /* last_modified of a reply; NULL: none */
-	const char *user_agent;	       /* NULL: ours */
+	/* Once the first look_at bytes are in fd (0: never) it is asked whether the rest is wanted;
+	 * if not, that is REFUSED. */
+	uint64_t look_at;
+	bool (*look)(void *context);
+	void *look_context;
+	const char *user_agent; /* NULL: ours */
 };
 
 struct transfer_reply {

@@ -97,7 +97,7 @@ static void test_saved_and_read(void **unused)
 	assert_string_equal(steps, "file rename directory ");
 
 	assert_int_equal(stat("state.json", &status), 0);
-	assert_int_equal(status.st_mode & 07777, 0644);
+	assert_int_equal(status.st_mode & 07777, 0640);
 	assert_int_equal(access("state.json.new", F_OK), -1);
 	file = fopen("state.json", "re");
 	assert_non_null(file);
