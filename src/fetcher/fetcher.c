@@ -106,13 +106,8 @@ static void fetcher_give_up(struct fetcher *fetcher, int error)
 		.result = WIRE_UPDATE_FAILED,
 	};
 
-	(void)snprintf(
-		done.text, sizeof(done.text),
-		error == -ENOENT
-			? "there is no directory of signatures to fetch to: make it, and "
-			  "give it to the service's user"
-			: "the fetcher cannot be confined to the directory of signatures: %s",
-		strerror(-error));
+	(void)snprintf(done.text, sizeof(done.text), "the fetcher cannot be confined: %s",
+		       strerror(-error));
 	log_error("signatures: %s", done.text);
 	fetcher_hear(fetcher);
 	audience_tell(&fetcher->audience, &done.header);
