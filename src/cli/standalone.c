@@ -165,6 +165,12 @@ static int standalone_take_info(void *context, struct chan_message *message)
 		       : -EPROTO;
 }
 
+/* They stand in the versions as well, and that is all that is shown of them here. */
+static int standalone_take_database(void *context, struct chan_message *message)
+{
+	return 0;
+}
+
 static int standalone_take_worker(void *context, struct chan_message *message)
 {
 	struct standalone *standalone = context;
@@ -195,6 +201,7 @@ static const struct chan_rule info_rules[] = {
 };
 
 static const struct chan_rule worker_rules[] = {
+	{WIRE_DATABASE, sizeof(struct wire_database), false, standalone_take_database},
 	{WIRE_WORKER, sizeof(struct wire_worker), true, standalone_take_worker},
 	{0},
 };

@@ -4,6 +4,7 @@
 #include "../common/clock.h"
 #include "../signatures/message.h"
 #include "../signatures/sources.h"
+#include "count.h"
 #include "eicar.h" /* made from config/eicar.ndb */
 
 #include <clamav.h>
@@ -77,62 +78,75 @@ static int clam_load_embedded(struct clam *clam, const char *scratch, unsigned *
 	return r;
 }
 
-/* Returns how many files of signatures there are; negative: it cannot be told, problem says why. */
-static int clam_read_sources(const char *directory, const struct conf *conf,
-			     struct wire_engine_info *info, char *problem, size_t problem_size)
+/* The directory itself before what was published in it: what it says to ignore is. */
+static bool clam_load_directories(struct clam *clam, const struct sources *sources,
+				  const struct conf *conf, unsigned *signatures, char *problem,
+				  size_t problem_size)
 {
-	int n = sources_read(directory, conf, info);
+	const unsigned options = CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
 
-	if (n == -EISDIR)
-		(void)snprintf(problem, problem_size,
-			       "signatures: something in %s is called like a file of signatures "
-			       "and is none; remove it",
-			       directory);
-	else if (n < 0)
-		(void)snprintf(problem, problem_size, "signatures: cannot read %s as user %s: %s",
-			       directory, conf->user, strerror(-n));
-	return n;
+	for (unsigned i = 0; i < sources->n_directories; i++) {
+		const struct sources_directory *directory = &sources->directories[i];
+		char what[PATH_MAX + 32];
+		int r = directory->n_files
+				? cl_load(directory->path, clam->engine, signatures, options)
+				: CL_SUCCESS;
+
+		if (r == CL_SUCCESS)
+			continue;
+		(void)snprintf(what, sizeof(what), "signatures: cannot load %s", directory->path);
+		clam_problem(problem, problem_size, what, r);
+		return false;
+	}
+	return true;
+}
+
+/* The files are read twice at the same time: by libclamav, and for their digests. */
+static bool clam_load_sources(struct clam *clam, struct sources *sources, const struct conf *conf,
+			      struct clam_set *ret_set, char *problem, size_t problem_size)
+{
+	int n;
+
+	if (!sources_find_double(sources, ret_set->warning, sizeof(ret_set->warning)))
+		ret_set->warning[0] = '\0';
+	if (!sources_hash(sources, problem, problem_size) ||
+	    !clam_load_directories(clam, sources, conf, &ret_set->info.signatures, problem,
+				   problem_size))
+		return false;
+	/* Verdicts are remembered as those of this set, so it must be the one that was loaded. */
+	if (!sources_settle(sources, problem, problem_size))
+		return false;
+	n = sources_describe(sources, &ret_set->info, ret_set->databases);
+	if (n < 0) {
+		(void)snprintf(problem, problem_size, "signatures: %s", strerror(-n));
+		return false;
+	}
+	ret_set->n_databases = (unsigned)n;
+	return true;
 }
 
 static bool clam_load(struct clam *clam, const struct conf *conf, const char *scratch,
-		      struct wire_engine_info *info, char *problem, size_t problem_size)
+		      struct clam_set *ret_set, char *problem, size_t problem_size)
 {
-	const unsigned options = CL_DB_STDOPT | (conf->detect_pua ? CL_DB_PUA : 0);
-	struct wire_engine_info after;
-	char directory[PATH_MAX];
-	int n_files, r;
+	struct sources *sources;
+	bool is_loaded;
+	int r;
 
-	r = clam_load_embedded(clam, scratch, &info->signatures);
+	count_watch();
+	r = clam_load_embedded(clam, scratch, &ret_set->info.signatures);
 	if (r != CL_SUCCESS) {
 		clam_problem(problem, problem_size, "the embedded test signature", r);
 		return false;
 	}
-
-	conf_signatures_dir(conf, directory, sizeof(directory));
-	n_files = clam_read_sources(directory, conf, info, problem, problem_size);
-	if (n_files < 0)
+	sources = sources_new(conf, problem, problem_size);
+	if (!sources)
 		return false;
-	info->test_only = n_files == 0;
-	if (info->test_only)
-		return true;
-
-	r = cl_load(directory, clam->engine, &info->signatures, options);
-	if (r != CL_SUCCESS) {
-		char what[PATH_MAX + 32];
-
-		(void)snprintf(what, sizeof(what), "signatures: cannot load %s", directory);
-		clam_problem(problem, problem_size, what, r);
-		return false;
-	}
-	/* Verdicts are remembered as those of this set, so it must be the one that was loaded. */
-	if (clam_read_sources(directory, conf, &after, problem, problem_size) < 0)
-		return false;
-	if (after.set != info->set) {
-		(void)snprintf(problem, problem_size,
-			       "signatures: those in %s changed while they were loaded", directory);
-		return false;
-	}
-	return true;
+	ret_set->info.test_only = sources->n_files == 0;
+	count_prevent();
+	is_loaded = clam_load_sources(clam, sources, conf, ret_set, problem, problem_size);
+	count_allow();
+	(void)sources_free(sources);
+	return is_loaded;
 }
 
 static int clam_configure(struct clam *clam, const struct conf *conf, const char *scratch)
@@ -162,7 +176,7 @@ static int clam_configure(struct clam *clam, const struct conf *conf, const char
 	return r;
 }
 
-struct clam *clam_new(const struct conf *conf, const char *scratch, struct wire_engine_info *info,
+struct clam *clam_new(const struct conf *conf, const char *scratch, struct clam_set *ret_set,
 		      char *problem, size_t problem_size)
 {
 	struct clam *clam = calloc(1, sizeof(*clam));
@@ -178,13 +192,13 @@ struct clam *clam_new(const struct conf *conf, const char *scratch, struct wire_
 		return clam_free(clam);
 
 	cl_engine_set_clcb_virus_found(clam->engine, clam_on_found);
-	info->signatures = 0;
+	ret_set->info.signatures = 0;
 	r = clam_configure(clam, conf, scratch);
 	if (r != CL_SUCCESS) {
 		clam_problem(problem, problem_size, "libclamav refuses its settings", r);
 		return clam_free(clam);
 	}
-	if (!clam_load(clam, conf, scratch, info, problem, problem_size))
+	if (!clam_load(clam, conf, scratch, ret_set, problem, problem_size))
 		return clam_free(clam);
 	r = cl_engine_compile(clam->engine);
 	if (r != CL_SUCCESS) {

@@ -11,12 +11,20 @@
 
 struct clam;
 
+/* What was loaded. */
+struct clam_set {
+	struct wire_engine_info info; /* signatures, test_only, set, newest, engine and versions */
+	struct wire_database databases[WIRE_DATABASES_MAX];
+	unsigned n_databases;
+	char warning[WIRE_TEXT_MAX]; /* for people; empty: there is nothing to warn of */
+};
+
 /*
  * clam_new() loads the signatures that conf names, and the embedded test signature always. scratch
- * is a directory for temporary files. Fills what info says of signatures, their set and their
- * versions. On error returns NULL with the reason in problem.
+ * is a directory for temporary files. Fills ret_set. On error returns NULL with the reason in
+ * problem.
  */
-struct clam *clam_new(const struct conf *conf, const char *scratch, struct wire_engine_info *info,
+struct clam *clam_new(const struct conf *conf, const char *scratch, struct clam_set *ret_set,
 		      char *problem, size_t problem_size);
 struct clam *clam_free(struct clam *clam);
 

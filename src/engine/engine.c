@@ -5,6 +5,8 @@
 #include "../common/clock.h"
 #include "../common/drop.h"
 #include "../common/log.h"
+#include "../signatures/sources.h"
+#include "../signatures/trial.h"
 #include "clam.h"
 #include "worker.h"
 
@@ -38,9 +40,11 @@ struct engine {
 	int null;    /* /dev/null */
 	bool retired;
 	bool cannot_confine; /* a worker said so; the next would too */
+	bool tries;	     /* the signatures are only to be tried */
 	struct conf *conf;
 	struct clam *clam;
-	struct wire_engine_info info;
+	struct clam_set set;
+	uint64_t memory; /* resident bytes once loaded */
 	struct slot slots[WIRE_WORKERS_MAX];
 	unsigned n_slots;
 	uint64_t second_began_us; /* see RESPAWNS_PER_SECOND */
@@ -199,6 +203,15 @@ static const struct chan_rule guard_rules[] = {
 	{0},
 };
 
+static bool engine_introduce(const struct engine *engine)
+{
+	int r = chan_send(engine->guard, &engine->set.info.header, -1);
+
+	for (unsigned i = 0; i < engine->set.n_databases && r == 0; i++)
+		r = chan_send(engine->guard, &engine->set.databases[i].header, -1);
+	return r == 0;
+}
+
 /*
  * Serves a new guard. The workers of the one before end with their sockets, or are ended here: what
  * they are scanning interests nobody any more. As each is reaped, one for the new guard takes its
@@ -221,7 +234,7 @@ static int engine_take_guard(void *context, struct chan_message *message)
 			(void)kill(engine->slots[i].pid, SIGKILL);
 		}
 	engine->respawns = 0;
-	if (chan_send(engine->guard, &engine->info.header, -1) < 0) {
+	if (!engine_introduce(engine)) {
 		/* It died while we were being introduced; another one will come. */
 		close(engine->guard);
 		engine->guard = -1;
@@ -238,8 +251,10 @@ static void engine_report(const struct engine *engine, enum wire_type type, cons
 {
 	struct wire_result result = wire_result_make(type, text);
 
-	result.signatures = engine->info.signatures;
-	result.test_only = engine->info.test_only;
+	result.signatures = engine->set.info.signatures;
+	result.test_only = engine->set.info.test_only;
+	result.newest = engine->set.info.newest;
+	result.memory = engine->memory;
 	(void)chan_send(engine->channel, &result.header, -1);
 }
 
@@ -282,17 +297,45 @@ static int engine_take_conf(void *context, struct chan_message *message)
 	return engine->conf ? 0 : -EPROTO;
 }
 
+static int engine_take_trial(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+
+	engine->tries = true;
+	return 0;
+}
+
 static const struct chan_rule conf_rules[] = {
+	{WIRE_TRIAL, sizeof(struct wire_plain), false, engine_take_trial},
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, engine_take_conf},
 	{0},
 };
+
+static void engine_scratch_root(const struct engine *engine, char *path, size_t size)
+{
+	(void)snprintf(path, size, "%s/scratch", engine->conf->run_dir);
+}
+
+/* Resident bytes; 0: it cannot be told. */
+static uint64_t engine_memory(void)
+{
+	FILE *stream = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	if (!stream)
+		return 0;
+	if (fscanf(stream, "%*u %llu", &pages) != 1)
+		pages = 0;
+	(void)fclose(stream);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 static bool engine_load(struct engine *engine)
 {
 	char scratch[PATH_MAX], problem[WIRE_TEXT_MAX];
 
-	(void)snprintf(scratch, sizeof(scratch), "%s/scratch", engine->conf->run_dir);
-	engine->clam = clam_new(engine->conf, scratch, &engine->info, problem, sizeof(problem));
+	engine_scratch_root(engine, scratch, sizeof(scratch));
+	engine->clam = clam_new(engine->conf, scratch, &engine->set, problem, sizeof(problem));
 	if (!engine->clam) {
 		engine_report(engine, WIRE_FAILED, problem);
 		return false;
@@ -300,11 +343,14 @@ static bool engine_load(struct engine *engine)
 	/* What loading needed and no longer needs would be copied by every worker that touches
 	 * it. */
 	(void)malloc_trim(0);
+	engine->memory = engine_memory();
 
+	if (*engine->set.warning)
+		log_warning("%s", engine->set.warning);
 	if (!drop_has_landlock())
 		log_warning(
 			"no Landlock here: workers are confined by their user and seccomp only");
-	engine->info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
+	engine->set.info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 	/* One more than processors: the guard keeps one idle for opens while it has others scan
 	 * what nobody is held for. */
 	engine->n_slots =
@@ -312,11 +358,53 @@ static bool engine_load(struct engine *engine)
 						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN) + 1);
 	if (engine->n_slots > WIRE_WORKERS_MAX)
 		engine->n_slots = WIRE_WORKERS_MAX;
-	engine->info.workers = engine->n_slots;
-	engine->info.scan_deadline_ms =
+	engine->set.info.workers = engine->n_slots;
+	engine->set.info.scan_deadline_ms =
 		(uint32_t)(engine->conf->max_scan_time_ms + WORKER_GUARD_GRACE_MS);
 	engine_report(engine, WIRE_READY, "");
 	return true;
+}
+
+/* Tries one directory after the other, and sums up what is in them. */
+static bool engine_try_sources(struct engine *engine, const struct sources *sources, char *problem,
+			       size_t problem_size)
+{
+	struct clam_set *set = &engine->set;
+	char scratch[PATH_MAX], why[WIRE_TEXT_MAX];
+
+	engine_scratch_root(engine, scratch, sizeof(scratch));
+	(void)sources_describe(sources, &set->info, set->databases);
+	set->info.test_only = sources->n_files == 0;
+	set->info.signatures = 1; /* the one that is part of the engine */
+	for (unsigned i = 0; i < sources->n_directories; i++) {
+		const struct trial trial = {
+			.path = sources->directories[i].path,
+			.scratch = scratch,
+			.detect_pua = engine->conf->detect_pua,
+			.as_signed = true, /* if it were not, it would not be loaded either */
+		};
+		uint32_t signatures = 0;
+
+		if (sources->directories[i].n_files &&
+		    trial_run(&trial, &signatures, why, sizeof(why)) < 0) {
+			(void)snprintf(problem, problem_size, "signatures: %s", why);
+			return false;
+		}
+		set->info.signatures += signatures;
+	}
+	return true;
+}
+
+/* Returns the exit status. */
+static int engine_try(struct engine *engine)
+{
+	char problem[WIRE_TEXT_MAX];
+	struct sources *sources = sources_new(engine->conf, problem, sizeof(problem));
+	bool is_good = sources && engine_try_sources(engine, sources, problem, sizeof(problem));
+
+	(void)sources_free(sources);
+	engine_report(engine, is_good ? WIRE_READY : WIRE_FAILED, is_good ? "" : problem);
+	return !is_good;
 }
 
 int engine_run(int channel)
@@ -324,13 +412,14 @@ int engine_run(int channel)
 	struct engine engine = {
 		.channel = channel,
 		.guard = -1,
-		.info.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
+		.set.info.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
 	};
 	sigset_t chld;
 	int r = 1;
 
-	if (chan_serve(channel, conf_rules, &engine) < 0)
-		return 1;
+	while (!engine.conf)
+		if (chan_serve(channel, conf_rules, &engine) < 0)
+			return 1;
 	(void)sigemptyset(&chld);
 	(void)sigaddset(&chld, SIGCHLD);
 	(void)sigprocmask(SIG_BLOCK, &chld, NULL);
@@ -340,6 +429,8 @@ int engine_run(int channel)
 	engine.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (engine.signals < 0 || engine.null < 0)
 		engine_report(&engine, WIRE_FAILED, "the engine cannot open what it needs");
+	else if (engine.tries)
+		r = engine_try(&engine);
 	else if (engine_load(&engine))
 		r = engine_loop(&engine);
 

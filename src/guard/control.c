@@ -115,6 +115,23 @@ static int client_send_place(void *context, struct chan_message *message)
 				 place ? place->point : "", place);
 }
 
+/* Other signatures may have taken over between two requests. */
+static int client_send_database(void *context, struct chan_message *message)
+{
+	const struct control_index_request *request = (const void *)message;
+	const struct client *client = context;
+	struct control_database_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_DATABASE_REPLY, struct control_database_reply),
+		.index = request->index,
+	};
+	const struct wire_database *databases =
+		pool_databases(client->control->sources.gate->pool, &reply.n);
+
+	if (request->index < reply.n)
+		reply.database = databases[request->index];
+	return chan_send(client->fd, &reply.header, -1);
+}
+
 /* Whether root is at the other end. */
 static bool client_is_root(const struct client *client)
 {
@@ -171,6 +188,7 @@ static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_STATUS, sizeof(struct wire_plain), false, client_send_status},
 	{WIRE_CONTROL_INCLUDE, sizeof(struct control_index_request), false, client_send_include},
 	{WIRE_CONTROL_PLACE, sizeof(struct control_index_request), false, client_send_place},
+	{WIRE_CONTROL_DATABASE, sizeof(struct control_index_request), false, client_send_database},
 	{WIRE_CONTROL_FULL_SCAN, sizeof(struct control_full_scan_request), false,
 	 client_take_full_scan},
 	{WIRE_CONTROL_UPDATE, sizeof(struct wire_plain), false, client_take_update},

@@ -13,6 +13,12 @@
 
 struct engine;
 
+/* The files of signatures that an engine told of. */
+struct databases {
+	struct wire_database entries[WIRE_DATABASES_MAX];
+	unsigned n;
+};
+
 struct worker {
 	struct worker *prev, *next; /* in its engine's list */
 	struct engine *engine;
@@ -31,6 +37,7 @@ struct engine {
 	int fd; /* -1: the engine died, its workers go on */
 	bool retired;
 	struct wire_engine_info info;
+	struct databases databases;
 	struct worker *workers;
 	unsigned n_workers;
 };
@@ -42,6 +49,7 @@ struct pool {
 	struct engine *engines;
 	unsigned n_engines;
 	struct engine *current; /* NULL: no engine yet */
+	struct databases databases;
 	struct wire_engine_info info;
 	unsigned generation;
 	uint64_t release_us; /* until then may scans of released engines end; 0: no such */
@@ -205,6 +213,7 @@ static void engine_become_current(struct engine *engine)
 	struct engine *other, *next;
 
 	pool->current = engine;
+	pool->databases = engine->databases;
 	pool->info = engine->info;
 	pool->generation++;
 	pool->release_us = 0;
@@ -226,6 +235,20 @@ static int engine_take_info(void *context, struct chan_message *message)
 			       wire_string_ok(engine->info.versions, sizeof(engine->info.versions))
 		       ? 0
 		       : -EPROTO;
+}
+
+/* Those that come after the first worker are too late to be told of. */
+static int engine_take_database(void *context, struct chan_message *message)
+{
+	const struct wire_database *database = (const void *)message;
+	struct engine *engine = context;
+	struct databases *databases = &engine->databases;
+
+	if (!engine->info.scan_deadline_ms || databases->n == WIRE_DATABASES_MAX ||
+	    !wire_string_ok(database->name, sizeof(database->name)) || !*database->name)
+		return -EPROTO;
+	databases->entries[databases->n++] = *database;
+	return 0;
 }
 
 static int engine_take_worker(void *context, struct chan_message *message)
@@ -263,6 +286,7 @@ static int engine_take_worker(void *context, struct chan_message *message)
 
 static const struct chan_rule engine_rules[] = {
 	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, engine_take_info},
+	{WIRE_DATABASE, sizeof(struct wire_database), false, engine_take_database},
 	{WIRE_WORKER, sizeof(struct wire_worker), true, engine_take_worker},
 	{0},
 };
@@ -399,6 +423,12 @@ unsigned pool_generation(const struct pool *pool)
 const struct wire_engine_info *pool_info(const struct pool *pool)
 {
 	return &pool->info;
+}
+
+const struct wire_database *pool_databases(const struct pool *pool, unsigned *ret_n)
+{
+	*ret_n = pool->databases.n;
+	return pool->databases.entries;
 }
 
 unsigned pool_alive(const struct pool *pool)

@@ -68,5 +68,9 @@ unsigned pool_generation(const struct pool *pool);
 /* pool_info() returns what the current engine said of itself; zeros before the first. */
 const struct wire_engine_info *pool_info(const struct pool *pool);
 
+/* pool_databases() returns the files of signatures that the current engine loaded, and how many it
+ * told of; none before the first. */
+const struct wire_database *pool_databases(const struct pool *pool, unsigned *ret_n);
+
 unsigned pool_alive(const struct pool *pool);
 unsigned pool_busy(const struct pool *pool);
