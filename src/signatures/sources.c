@@ -401,7 +401,7 @@ static bool source_is_double(const struct source *a, const struct source *b)
 {
 	size_t length = strcspn(a->name, ".");
 
-	if (a->directory != b->directory && !strcmp(a->name, b->name))
+	if (!strcmp(a->name, b->name))
 		return true;
 	return signature_is_container(a->name) && signature_is_container(b->name) &&
 	       length == strcspn(b->name, ".") && !strncmp(a->name, b->name, length);

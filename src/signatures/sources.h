@@ -49,8 +49,9 @@ struct sources *sources_new(const struct conf *conf, char *problem, size_t probl
 struct sources *sources_free(struct sources *sources);
 
 /*
- * sources_hash() begins to read the files, in a child: a thread would make libclamav, which loads
- * them meanwhile, take locks for each byte that it reads.
+ * sources_hash() begins to read the files, in a child. While there is another thread, libclamav,
+ * which loads them meanwhile, would take locks for each byte of the lines it counts: 17 s of
+ * processor time for 8.4 million signatures instead of 7 s.
  */
 bool sources_hash(struct sources *sources, char *problem, size_t problem_size);
 

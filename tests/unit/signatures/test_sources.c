@@ -389,20 +389,23 @@ static void files_are_read_again_only_where_their_times_do_not_tell(void **state
 
 static void a_change_shows_in_the_times(void **state)
 {
+	struct stat before, after;
 	struct sources *sources;
-	struct stat before;
 
 	write_two();
 	assert_int_equal(stat("d/b.hdb", &before), 0);
 	sources = begin(*state);
 	sources->listed_at += 10;
 	wait_hashed(sources);
-	/* of the same size, put in its place */
-	scratch_write("d/.new", "SECOND", 6);
-	assert_int_equal(utimensat(AT_FDCWD, "d/.new",
-				   (struct timespec[]){before.st_atim, before.st_mtim}, 0),
-			 0);
-	assert_int_equal(rename("d/.new", "d/b.hdb"), 0);
+	/* Of the same size, and the time of modification is put back. The clock of the times may
+	 * stand still for milliseconds. */
+	do {
+		scratch_write("d/b.hdb", "SECOND", 6);
+		assert_int_equal(utimensat(AT_FDCWD, "d/b.hdb",
+					   (struct timespec[]){before.st_atim, before.st_mtim}, 0),
+				 0);
+		assert_int_equal(stat("d/b.hdb", &after), 0);
+	} while (after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
 	assert_changed(sources);
 }
 
