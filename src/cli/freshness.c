@@ -22,6 +22,9 @@
 /* So many lines of a kind people get. */
 #define LINES_MAX 12
 
+/* A cool-down that is longer was written under another clock: see src/fetcher/source.h. */
+#define COOL_DOWN_MAX_S (7 * 24 * 3600)
+
 /* So many names a warning has. */
 #define NAMES_MAX 5
 
@@ -216,7 +219,8 @@ static bool freshness_is_wanted(const struct freshness *freshness,
 static bool freshness_is_cooling(const struct freshness *freshness,
 				 const struct freshness_source *source)
 {
-	return source->cool_since <= freshness->now && freshness->now < source->cool_until;
+	return source->cool_since <= freshness->now && freshness->now < source->cool_until &&
+	       source->cool_until - source->cool_since <= COOL_DOWN_MAX_S;
 }
 
 /* --- judging --- */

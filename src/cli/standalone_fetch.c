@@ -77,9 +77,9 @@ static bool fetch_check_directory(const struct conf *conf, const char *path, cha
 
 	if (r == -EACCES)
 		(void)snprintf(problem, size,
-			       "the service's user may not write to %s, or not reach it: "
-			       "'chown %s %s'",
-			       path, conf->user, path);
+			       "the service's user, %s, may not write to %s, or not reach it: "
+			       "name a directory that belongs to it and to nobody else",
+			       conf->user, path);
 	else if (r < 0)
 		(void)snprintf(problem, size, "%s: %s", path, strerror(-r));
 	return r == 0;
@@ -153,6 +153,12 @@ bool standalone_fetch_start(struct standalone_fetch *fetch, const struct conf *c
 		(void)snprintf(problem, problem_size,
 			       "without the service only root, or user %s, may fetch signatures",
 			       conf->user);
+		return false;
+	}
+	if (!conf->mirror.n_entries && !conf->custom.n_entries) {
+		(void)snprintf(problem, problem_size,
+			       "[signatures] names neither mirror nor custom: there is nowhere to "
+			       "fetch from");
 		return false;
 	}
 	if (!fetch_prepare_directories(conf, mirror_to, mirror, problem, problem_size))

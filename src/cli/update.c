@@ -106,8 +106,8 @@ static int update_take_note(void *context, struct chan_message *message)
 	return 0;
 }
 
-/* What the supervisor would want to know. */
-static int update_take_fetched(void *context, struct chan_message *message)
+/* What the supervisor would want to know: that it is alive, and when the next run is. */
+static int update_take_nothing(void *context, struct chan_message *message)
 {
 	return 0;
 }
@@ -121,7 +121,8 @@ static const struct chan_rule socket_rules[] = {
 
 static const struct chan_rule channel_rules[] = {
 	{WIRE_NOTE, sizeof(struct wire_note), false, update_take_note},
-	{WIRE_FETCHED, sizeof(struct wire_fetched), false, update_take_fetched},
+	{WIRE_PONG, sizeof(struct wire_plain), false, update_take_nothing},
+	{WIRE_FETCHED, sizeof(struct wire_fetched), false, update_take_nothing},
 	{0},
 };
 

@@ -101,12 +101,23 @@ const char *url_file_name(const char *url)
 char *url_display(const char *url, char *buffer, size_t size)
 {
 	const char *authority = strstr(url, "://"), *host = url_host(url), *colon;
+	int length;
 
 	authority = authority ? authority + 3 : url;
 	colon = memchr(authority, ':', (size_t)(host - authority));
+	length = (int)strcspn(host, "?#");
 	if (colon)
-		(void)snprintf(buffer, size, "%.*s@%s", (int)(colon - url), url, host);
+		(void)snprintf(buffer, size, "%.*s@%.*s", (int)(colon - url), url, length, host);
 	else
-		(void)snprintf(buffer, size, "%s", url);
+		(void)snprintf(buffer, size, "%.*s%.*s", (int)(host - url), url, length, host);
 	return buffer;
+}
+
+bool url_same_server(const char *a, const char *b)
+{
+	const char *host_a = url_host(a), *host_b = url_host(b);
+	size_t scheme = strcspn(a, ":"), length = strcspn(host_a, "/?#");
+
+	return scheme == strcspn(b, ":") && !strncasecmp(a, b, scheme) &&
+	       length == strcspn(host_b, "/?#") && !strncasecmp(host_a, host_b, length);
 }

@@ -4,6 +4,7 @@
  * url: what an administrator writes where signatures come from. Only so much as the configuration
  * needs to refuse what can never work; the fetcher's library takes them apart.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Schemes that make sense in a place: http and https; file; those of SOCKS proxies. */
@@ -21,6 +22,10 @@ char *url_normalize(const char *url, unsigned schemes, const char **problem);
  * buffer that the next call overwrites; "" where there is none. Not for threads. */
 const char *url_file_name(const char *url);
 
-/* url_display() writes a URL to buffer without the password that it may hold: for logs. Returns
+/* url_same_server() says whether two URLs have scheme, host and port in common. */
+bool url_same_server(const char *a, const char *b);
+
+/* url_display() writes a URL to buffer without what may be secret in it, a password and all that
+ * follows a question mark: for logs. Returns
  * buffer. */
 char *url_display(const char *url, char *buffer, size_t size);

@@ -20,12 +20,6 @@ void audience_add(struct audience *audience, int fd)
 		close(fd);
 }
 
-void audience_begin(struct audience *audience, const char *file)
-{
-	(void)snprintf(audience->file, sizeof(audience->file), "%s", file);
-	audience->told_us = 0;
-}
-
 static void audience_say_alive(struct audience *audience, uint64_t now)
 {
 	const struct wire_plain alive = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
@@ -34,6 +28,14 @@ static void audience_say_alive(struct audience *audience, uint64_t now)
 		return;
 	audience->alive_us = now;
 	(void)chan_send(audience->channel, &alive.header, -1);
+}
+
+void audience_begin(struct audience *audience, const char *file)
+{
+	(void)snprintf(audience->file, sizeof(audience->file), "%s", file);
+	audience->told_us = 0;
+	/* A server that does not answer brings no progress. */
+	audience_say_alive(audience, clock_monotonic_us());
 }
 
 void audience_progress(struct audience *audience, uint64_t done, uint64_t total)

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* So often a broken download is taken up again, as long as each time brings more. */
+/* So often a file is asked for in one run: for the rest of it, as long as that brings more. */
 #define ATTEMPTS 4
 
 struct custom {
@@ -20,14 +20,17 @@ struct custom {
 	struct wire_update_item *item;
 	struct source *source;
 	struct state_item *known;
-	char local[PATH_MAX]; /* what is in force; empty: nothing */
-	char path[PATH_MAX];  /* what came */
+	char local[PATH_MAX];	      /* what is in force; empty: nothing */
+	char path[PATH_MAX];	      /* what came */
+	uint32_t version, signatures; /* of that */
 	struct transfer_reply reply;
 };
 
 static void custom_find_local(struct custom *custom)
 {
 	const struct run *run = custom->run;
+	struct wire_update_item *item = custom->item;
+	struct container_head head;
 
 	if (run->mirror_to) {
 		(void)mirror_path(run, custom->item->name, custom->local, sizeof(custom->local));
@@ -37,9 +40,11 @@ static void custom_find_local(struct custom *custom)
 			       sizeof(custom->local))) {
 		*custom->local = '\0';
 	}
-	if (*custom->local)
-		custom->item->signatures_before = custom->item->signatures_after =
-			custom->known->signatures;
+	if (!*custom->local)
+		return;
+	item->signatures_before = item->signatures_after = custom->known->signatures;
+	if (signature_is_container(item->name) && container_read(custom->local, &head) == 0)
+		item->version_before = item->version_after = head.version;
 }
 
 /* Asks for what is newer than what we have. Parts of one run are put together only: between two,
@@ -54,10 +59,13 @@ static void custom_download(struct custom *custom, int fd)
 	char etag[sizeof(custom->reply.etag)];
 
 	(void)!ftruncate(fd, 0);
-	if (*custom->local && *custom->known->etag)
-		request.if_none_match = custom->known->etag;
-	if (*custom->local && *custom->known->last_modified)
-		request.if_modified_since = custom->known->last_modified;
+	/* What another server said of its file says nothing of this one's. */
+	if (*custom->local && !strcmp(custom->known->source, custom->item->source)) {
+		if (*custom->known->etag)
+			request.if_none_match = custom->known->etag;
+		if (*custom->known->last_modified)
+			request.if_modified_since = custom->known->last_modified;
+	}
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
 		uint64_t before = request.from;
 
@@ -104,7 +112,8 @@ static void custom_refuse(struct custom *custom, const char *problem)
  * tried. */
 static bool custom_check_container(struct custom *custom, char *database, size_t size)
 {
-	struct container_head old = {0}, new;
+	const uint32_t old = custom->item->version_before;
+	struct container_head new;
 	char problem[WIRE_SIGNATURE_MAX];
 
 	(void)snprintf(database, size, "%.*s", (int)strcspn(custom->item->name, "."),
@@ -113,15 +122,12 @@ static bool custom_check_container(struct custom *custom, char *database, size_t
 		custom_refuse(custom, "what came is no database");
 		return false;
 	}
-	if (*custom->local)
-		(void)container_read(custom->local, &old);
-	custom->item->version_before = old.version;
-	custom->item->version_after = new.version;
-	if (new.version >= old.version)
+	custom->version = new.version;
+	if (new.version >= old)
 		return true;
 	(void)snprintf(problem, sizeof(problem),
 		       "it sent version %u, but %u is in use: an older one is not taken",
-		       new.version, old.version);
+		       new.version, old);
 	custom_refuse(custom, problem);
 	return false;
 }
@@ -129,21 +135,27 @@ static bool custom_check_container(struct custom *custom, char *database, size_t
 static bool custom_try(struct custom *custom)
 {
 	char database[SIGNATURE_FILE_MAX + 1] = "", problem[WIRE_TEXT_MAX];
-	uint32_t signatures;
 	int r;
 
 	if (signature_is_container(custom->item->name) &&
 	    !custom_check_container(custom, database, sizeof(database)))
 		return false;
 	r = run_trial(custom->run, custom->path, *database ? database : NULL, *database != '\0',
-		      &signatures, problem, sizeof(problem));
+		      &custom->signatures, problem, sizeof(problem));
 	if (r == -EBADMSG)
 		custom_refuse(custom, problem);
 	else if (r < 0)
 		run_fail(custom->item, "%s", problem);
-	else
-		custom->item->signatures_after = signatures;
 	return r == 0;
+}
+
+/* What came is what we have to be asked about next time. */
+static void custom_remember(struct custom *custom)
+{
+	memcpy(custom->known->source, custom->item->source, sizeof(custom->known->source));
+	memcpy(custom->known->etag, custom->reply.etag, sizeof(custom->known->etag));
+	memcpy(custom->known->last_modified, custom->reply.last_modified,
+	       sizeof(custom->known->last_modified));
 }
 
 static void custom_stage(struct custom *custom)
@@ -155,18 +167,14 @@ static void custom_stage(struct custom *custom)
 			? mirror_put(run, custom->path, item->name, problem, sizeof(problem))
 			: store_put(run->store, custom->path, item->name, problem, sizeof(problem));
 
-	if (r < 0)
+	if (r < 0) {
 		run_fail(item, "%s", problem);
-	else
-		item->result = WIRE_UPDATE_UPDATED;
-}
-
-/* What came is what we have to be asked about next time. */
-static void custom_remember(struct custom *custom)
-{
-	memcpy(custom->known->etag, custom->reply.etag, sizeof(custom->known->etag));
-	memcpy(custom->known->last_modified, custom->reply.last_modified,
-	       sizeof(custom->known->last_modified));
+		return;
+	}
+	item->result = WIRE_UPDATE_UPDATED;
+	item->version_after = custom->version;
+	item->signatures_after = custom->signatures;
+	custom_remember(custom);
 }
 
 static void custom_take(struct custom *custom)
@@ -176,13 +184,12 @@ static void custom_take(struct custom *custom)
 	switch (custom->reply.result) {
 	case TRANSFER_DONE:
 		if (*custom->local && custom_is_same(custom)) {
+			run_was_right(custom->source);
 			custom_remember(custom);
-			run_is_good(custom->source);
 			item->result = WIRE_UPDATE_UP_TO_DATE;
 		} else if (custom_try(custom)) {
+			run_was_right(custom->source);
 			custom_stage(custom);
-			custom_remember(custom);
-			run_is_good(custom->source);
 		}
 		break;
 	case TRANSFER_NOT_MODIFIED:
@@ -194,7 +201,7 @@ static void custom_take(struct custom *custom)
 		(void)snprintf(item->text, sizeof(item->text), "%s", custom->reply.problem);
 		break;
 	case TRANSFER_LOCAL:
-		run_fail(item, "%s", custom->reply.problem);
+		run_fail_here(custom->run, item, &custom->reply);
 		break;
 	default:
 		run_fail(item, "%s: %s", custom->source->url, custom->reply.problem);

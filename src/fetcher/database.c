@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "database.h"
 
+#include "../common/clock.h"
 #include "../common/log.h"
 #include "../common/url.h"
 #include "../signatures/container.h"
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -19,11 +21,16 @@
 #define CVD_SIZE_MAX   (1024 * MIB)
 #define CDIFF_SIZE_MAX (64 * MIB)
 
+/* One mirror may take so long over one database before the next is asked. */
+#define MIRROR_US (3600 * CLOCK_US_PER_SEC)
+
+/* Cdiffs that are larger than this, and than what they change, are no help. */
+#define CDIFFS_SIZE_MIN (1 * MIB)
+
 /* Further behind than this the whole file is asked for at once. */
 #define CDIFFS_MAX 100
 
-/* So often a broken download of a whole file is taken up again, as long as each time brings more.
- */
+/* So often a whole file is asked for in one go: for the rest of it, as long as that brings more. */
 #define ATTEMPTS 4
 
 /* What came of one source. */
@@ -42,12 +49,15 @@ struct database {
 	struct wire_update_item *item;
 	char local[PATH_MAX];		/* what there is; empty: nothing */
 	struct container_head have;	/* of local; version 0: nothing */
+	bool is_own;			/* an administrator has put it there */
 	const char *mirror;		/* the URL that is being asked */
 	struct source *source;		/* what is known of it */
+	uint64_t until_us;		/* so long may it take */
 	char head[CONTAINER_HEAD_SIZE]; /* of what it has */
 	struct container_head offer;	/* what that says */
 	char cdiffs[PATH_MAX];		/* directory of those that were fetched */
 	uint32_t reached;		/* the version that they lead to */
+	bool is_interrupted;		/* not for want of a further one */
 	int download;			/* where the whole file goes */
 };
 
@@ -73,6 +83,11 @@ static void database_get(struct database *database, const char *file,
 {
 	char url[2 * PATH_MAX];
 
+	if (clock_monotonic_us() > database->until_us) {
+		*reply = (struct transfer_reply){.result = TRANSFER_BROKEN};
+		(void)snprintf(reply->problem, sizeof(reply->problem), "it takes too long");
+		return;
+	}
 	(void)snprintf(url, sizeof(url), "%s/%s", database->mirror, file);
 	request->url = url;
 	run_get(database->run, database->source, request, reply, database->item, file);
@@ -85,7 +100,7 @@ static enum outcome database_no_file(struct database *database, const struct tra
 		database_note(database, reply->problem);
 		return OUTCOME_NEXT;
 	}
-	run_fail(database->item, "%s", reply->problem);
+	run_fail_here(database->run, database->item, reply);
 	return OUTCOME_STOP;
 }
 
@@ -144,6 +159,16 @@ static void database_get_cdiff(struct database *database, uint32_t version,
 	close(request.fd);
 }
 
+/* Up to which cdiffs are worth it. */
+static uint64_t database_size(const struct database *database)
+{
+	struct stat status;
+
+	return stat(database->local, &status) == 0 && status.st_size > (off_t)CDIFFS_SIZE_MIN
+		       ? (uint64_t)status.st_size
+		       : CDIFFS_SIZE_MIN;
+}
+
 /*
  * Fetches cdiffs one by one, as far as there are any: reached says how far. DONE: some came, and
  * what they lead to is worth having although there may be more.
@@ -152,8 +177,10 @@ static enum outcome database_get_cdiffs(struct database *database)
 {
 	uint32_t from = database->have.version;
 	struct transfer_reply reply;
+	uint64_t size = 0;
 
 	database->reached = from;
+	database->is_interrupted = false;
 	if (!from || database->offer.version - from > CDIFFS_MAX)
 		return OUTCOME_WHOLE;
 	if (run_empty_work(database->run, "cdiffs", database->cdiffs, sizeof(database->cdiffs),
@@ -161,10 +188,13 @@ static enum outcome database_get_cdiffs(struct database *database)
 		return OUTCOME_STOP;
 	while (database->reached < database->offer.version) {
 		database_get_cdiff(database, database->reached + 1, &reply);
-		if (reply.result != TRANSFER_DONE)
+		if (reply.result != TRANSFER_DONE) {
+			database->is_interrupted = reply.result != TRANSFER_NOT_FOUND;
 			break;
+		}
 		/* An empty one is the publisher's word for: take the whole file. */
-		if (!reply.size)
+		size += reply.size;
+		if (!reply.size || size > database_size(database))
 			return OUTCOME_WHOLE;
 		database->reached++;
 	}
@@ -192,12 +222,13 @@ static enum outcome database_patch(struct database *database, char *path, size_t
 		return OUTCOME_STOP;
 	(void)snprintf(path, size, "%s/%s.cld", work, database->name);
 	r = patch_apply(&patch, problem, sizeof(problem));
-	if (r == -ENOSPC || r == -EDQUOT) {
+	if (r == 0)
+		return OUTCOME_DONE;
+	/* Neither the cdiffs nor what they were to change: the whole file would fare no better. */
+	if (r != -EBADMSG && r != -ENOENT && r != -EIO) {
 		run_fail(database->item, "%s", problem);
 		return OUTCOME_STOP;
 	}
-	if (r == 0)
-		return OUTCOME_DONE;
 	log_warning("signatures: %s: the cdiffs of %s are of no use, the whole file is asked for: "
 		    "%s",
 		    database->name, database->source->url, problem);
@@ -219,7 +250,8 @@ static uint64_t database_resume_at(const struct database *database, int fd)
 	return 0;
 }
 
-/* The whole file may be older than the head had it: it is not fetched to its end to see that. */
+/* What comes may be older than the head had it, or no database: it is not fetched to its end to see
+ * that. */
 static bool database_is_newer(void *context)
 {
 	struct database *database = context;
@@ -227,14 +259,16 @@ static bool database_is_newer(void *context)
 	struct container_head head;
 
 	return pread(database->download, bytes, sizeof(bytes), 0) != sizeof(bytes) ||
-	       container_parse(bytes, &head) < 0 || head.version > database->have.version;
+	       (container_parse(bytes, &head) == 0 && head.version > database->have.version);
 }
 
-/* Fetches what is missing of the whole file. */
-static enum outcome database_download(struct database *database, int fd, const char *file)
+/* Fetches what is missing of the whole file, of which fd has so much. */
+static enum outcome database_download(struct database *database, int fd, uint64_t from,
+				      const char *file)
 {
 	struct transfer_request request = {
 		.fd = fd,
+		.from = from,
 		.max_size = CVD_SIZE_MAX,
 		.look_at = CONTAINER_HEAD_SIZE,
 		.look = database_is_newer,
@@ -243,7 +277,6 @@ static enum outcome database_download(struct database *database, int fd, const c
 	struct transfer_reply reply;
 
 	database->download = fd;
-	request.from = database_resume_at(database, fd);
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
 		uint64_t before = request.from;
 
@@ -262,6 +295,8 @@ static enum outcome database_download(struct database *database, int fd, const c
 			break;
 		}
 	}
+	if (reply.result == TRANSFER_REFUSED)
+		(void)!ftruncate(fd, 0);
 	return database_no_file(database, &reply);
 }
 
@@ -276,7 +311,10 @@ static enum outcome database_check(struct database *database, const char *path)
 
 	if (container_read(path, &head) < 0)
 		return database_blame(database, "what came is no database");
-	if (database->have.version && head.version <= database->have.version) {
+	/* Its head is ahead of its file, as while a mirror is being filled. */
+	if (head.version == database->have.version)
+		return OUTCOME_OLDER;
+	if (head.version < database->have.version) {
 		(void)snprintf(problem, sizeof(problem),
 			       "it sent version %u, but %u is in use: an older one is not taken",
 			       head.version, database->have.version);
@@ -298,16 +336,18 @@ static enum outcome database_get_whole_once(struct database *database, const cha
 {
 	int fd = run_open_partial(database->run, file, path, size, database->item);
 	enum outcome outcome;
+	uint64_t from;
 
 	if (fd < 0)
 		return OUTCOME_STOP;
-	*ret_resumed = lseek(fd, 0, SEEK_END) > 0;
-	outcome = database_download(database, fd, file);
+	from = database_resume_at(database, fd);
+	*ret_resumed = from > 0;
+	outcome = database_download(database, fd, from, file);
 	close(fd);
 	if (outcome != OUTCOME_DONE)
 		return outcome;
 	outcome = database_check(database, path);
-	if (outcome == OUTCOME_NEXT)
+	if (outcome == OUTCOME_NEXT || outcome == OUTCOME_OLDER)
 		(void)unlink(path);
 	return outcome;
 }
@@ -319,6 +359,9 @@ static enum outcome database_get_whole(struct database *database, char *path, si
 	bool resumed, again;
 	enum outcome outcome;
 
+	/* It may have said so to a cdiff. */
+	if (!source_may_ask(database->source, run_now()))
+		return OUTCOME_NEXT;
 	(void)snprintf(file, sizeof(file), "%s.cvd", database->name);
 	outcome = database_get_whole_once(database, file, path, size, &resumed);
 	/* Two halves of different files would be nobody's fault. */
@@ -329,6 +372,45 @@ static enum outcome database_get_whole(struct database *database, char *path, si
 }
 
 /* --- putting it in place --- */
+
+static const char *const suffixes[] = {".cld", ".cvd"};
+#define N_SUFFIXES (sizeof(suffixes) / sizeof(suffixes[0]))
+
+/* What an administrator has put there goes when something newer is in force: both would be
+ * loaded. */
+static int database_replace_own(const struct database *database, uint32_t version, char *problem,
+				size_t problem_size)
+{
+	struct store *store = database->run->store;
+	char name[SIGNATURE_DATABASE_MAX + 8], path[PATH_MAX];
+	struct container_head head;
+	int r = 0;
+
+	for (size_t i = 0; i < N_SUFFIXES && r == 0; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", database->name, suffixes[i]);
+		if (store_own(store, name, path, sizeof(path)) &&
+		    container_read(path, &head) == 0 && head.version < version)
+			r = store_replace(store, name, problem, problem_size);
+	}
+	return r;
+}
+
+/* And what was published goes where he has put something newer, or the same. */
+static enum outcome database_keep_own(struct database *database)
+{
+	char name[SIGNATURE_DATABASE_MAX + 8], problem[WIRE_TEXT_MAX];
+	int r = 0;
+
+	for (size_t i = 0; i < N_SUFFIXES && r == 0 && database->is_own; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s", database->name, suffixes[i]);
+		r = store_drop(database->run->store, name, problem, sizeof(problem));
+	}
+	if (r < 0) {
+		run_fail(database->item, "%s", problem);
+		return OUTCOME_STOP;
+	}
+	return OUTCOME_SAME;
+}
 
 static enum outcome database_stage(struct database *database, const char *path, const char *suffix,
 				   const char *other_suffix)
@@ -348,6 +430,8 @@ static enum outcome database_stage(struct database *database, const char *path, 
 				   : store_put(run->store, path, name, problem, sizeof(problem));
 	if (r == 0 && !run->mirror_to)
 		r = store_drop(run->store, other, problem, sizeof(problem));
+	if (r == 0 && !run->mirror_to)
+		r = database_replace_own(database, head.version, problem, sizeof(problem));
 	if (r < 0) {
 		run_fail(item, "%s", problem);
 		return OUTCOME_STOP;
@@ -372,20 +456,28 @@ static enum outcome database_by_cdiffs(struct database *database)
 	char path[PATH_MAX + 64], problem[WIRE_TEXT_MAX];
 	enum outcome outcome = database_get_cdiffs(database);
 	uint32_t signatures;
+	int r;
 
 	if (outcome == OUTCOME_DONE)
 		outcome = database_patch(database, path, sizeof(path));
 	if (outcome != OUTCOME_DONE)
 		return outcome;
-	if (run_trial(database->run, path, NULL, true, &signatures, problem, sizeof(problem)) < 0) {
+	r = run_trial(database->run, path, NULL, true, &signatures, problem, sizeof(problem));
+	if (r == -EBADMSG) {
 		log_warning(
 			"signatures: %s: what the cdiffs of %s make is of no use, the whole file "
 			"is asked for: %s",
 			database->name, database->source->url, problem);
 		return OUTCOME_WHOLE;
 	}
-	database->item->patches = database->reached - database->have.version;
-	return database_stage(database, path, ".cld", ".cvd");
+	if (r < 0) {
+		run_fail(database->item, "%s", problem);
+		return OUTCOME_STOP;
+	}
+	outcome = database_stage(database, path, ".cld", ".cvd");
+	if (outcome == OUTCOME_DONE)
+		database->item->patches = database->reached - database->have.version;
+	return outcome;
 }
 
 /* Makes what has just been staged what cdiffs are put on top of. */
@@ -422,19 +514,23 @@ static enum outcome database_whole(struct database *database)
  */
 static enum outcome database_for_mirror(struct database *database)
 {
-	char path[PATH_MAX + 64], file[SIGNATURE_DATABASE_MAX + 24], problem[WIRE_TEXT_MAX];
-	enum outcome outcome = database_get_cdiffs(database);
+	char path[PATH_MAX], patched[PATH_MAX + 64], file[SIGNATURE_DATABASE_MAX + 24];
+	char problem[WIRE_TEXT_MAX];
+	enum outcome outcome = database_get_whole(database, path, sizeof(path));
 	uint32_t from = database->have.version;
 
-	if (outcome == OUTCOME_DONE) /* only to see that they are right */
-		outcome = database_patch(database, path, sizeof(path));
-	if (outcome == OUTCOME_STOP || outcome == OUTCOME_NEXT)
-		return outcome;
-	if (outcome == OUTCOME_WHOLE)
-		database->reached = from;
-	outcome = database_get_whole(database, path, sizeof(path));
 	if (outcome != OUTCOME_DONE)
 		return outcome;
+	outcome = database_get_cdiffs(database);
+	if (outcome == OUTCOME_DONE) /* only to see that they are right */
+		outcome = database_patch(database, patched, sizeof(patched));
+	if (outcome == OUTCOME_STOP || outcome == OUTCOME_NEXT)
+		return outcome;
+	/* What is left out now would be asked for by nobody later. */
+	if (outcome == OUTCOME_DONE && database->is_interrupted)
+		return OUTCOME_NEXT;
+	if (outcome == OUTCOME_WHOLE)
+		database->reached = from;
 	for (uint32_t version = from + 1; version <= database->reached; version++) {
 		char cdiff[PATH_MAX + 64];
 
@@ -450,12 +546,16 @@ static enum outcome database_for_mirror(struct database *database)
 
 /* --- the mirrors in their order --- */
 
-static enum outcome database_from(struct database *database)
+static enum outcome database_try(struct database *database)
 {
-	enum outcome outcome = database_ask(database);
+	enum outcome outcome;
 
+	database->until_us = clock_monotonic_us() + MIRROR_US;
+	outcome = database_ask(database);
 	(void)snprintf(database->item->source, sizeof(database->item->source), "%s",
 		       database->source->url);
+	if (outcome == OUTCOME_SAME)
+		return database_keep_own(database);
 	if (outcome != OUTCOME_DONE)
 		return outcome;
 	if (database->run->mirror_to)
@@ -464,27 +564,44 @@ static enum outcome database_from(struct database *database)
 	return outcome == OUTCOME_WHOLE ? database_whole(database) : outcome;
 }
 
-/* Finds what there is of it: published, or put there by an administrator. */
-static void database_find_local(struct database *database)
+static enum outcome database_from(struct database *database)
 {
-	static const char *const suffixes[] = {".cld", ".cvd"};
+	enum outcome outcome = database_try(database);
+
+	if (outcome == OUTCOME_DONE || outcome == OUTCOME_SAME || outcome == OUTCOME_OLDER)
+		run_was_right(database->source);
+	return outcome;
+}
+
+/* Finds the newest there is of it: in the mirror, published, or put there by an administrator. */
+static void database_look(struct database *database, bool own)
+{
 	const struct run *run = database->run;
 
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+	for (size_t i = 0; i < N_SUFFIXES; i++) {
 		char name[SIGNATURE_DATABASE_MAX + 8], path[PATH_MAX];
 		struct container_head head;
 
 		(void)snprintf(name, sizeof(name), "%s%s", database->name, suffixes[i]);
 		if (run->mirror_to)
 			(void)mirror_path(run, name, path, sizeof(path));
-		else if (!store_find(run->store, name, path, sizeof(path)) &&
-			 !store_adopt(run->store, name, path, sizeof(path)))
+		else if (own ? !store_own(run->store, name, path, sizeof(path))
+			     : !store_find(run->store, name, path, sizeof(path)))
 			continue;
-		if (container_read(path, &head) < 0 || head.version <= database->have.version)
+		if (container_read(path, &head) < 0 || head.version < database->have.version ||
+		    (head.version == database->have.version && !own))
 			continue;
 		memcpy(database->local, path, sizeof(path));
 		database->have = head;
+		database->is_own = own;
 	}
+}
+
+static void database_find_local(struct database *database)
+{
+	database_look(database, false);
+	if (!database->run->mirror_to)
+		database_look(database, true);
 	database->item->version_before = database->item->version_after = database->have.version;
 	database->item->signatures_before = database->item->signatures_after =
 		database->have.signatures;
@@ -513,17 +630,14 @@ static bool database_ask_mirrors(struct database *database, const bool *healthy,
 			continue;
 		switch (database_from(database)) {
 		case OUTCOME_DONE:
-			run_is_good(database->source);
 			return true;
 		case OUTCOME_SAME:
-			run_is_good(database->source);
 			database->item->result = WIRE_UPDATE_UP_TO_DATE;
 			*database->item->text = '\0';
 			return true;
 		case OUTCOME_STOP:
 			return true;
 		case OUTCOME_OLDER:
-			run_is_good(database->source);
 			*ret_answered = true;
 			break;
 		case OUTCOME_NEXT:
@@ -588,7 +702,7 @@ void database_update(struct run *run, const char *name, struct wire_update_item 
 	if (answered) {
 		item->result = WIRE_UPDATE_UP_TO_DATE;
 		(void)snprintf(item->text, sizeof(item->text),
-			       "no mirror has a newer one; those that answered have older ones");
+			       "no mirror that answered has a newer one to give");
 		return;
 	}
 	database_nobody(&database);

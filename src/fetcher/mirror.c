@@ -49,13 +49,19 @@ int mirror_put(const struct run *run, const char *path, const char *name, char *
 	return r;
 }
 
-/* Reads NAME-VERSION.cdiff. */
+/* Reads NAME-VERSION.cdiff, as it is written here: without a sign, or zeros in front. */
 static bool mirror_parse_cdiff(const char *file, char *name, uint32_t *ret_version)
 {
-	int end = 0;
+	char again[SIGNATURE_DATABASE_MAX + 24];
+	uint32_t version;
 
-	return sscanf(file, "%40[A-Za-z0-9_]-%u.cdiff%n", name, ret_version, &end) == 2 && end &&
-	       !file[end];
+	if (sscanf(file, "%40[A-Za-z0-9_]-%u", name, &version) != 2)
+		return false;
+	(void)snprintf(again, sizeof(again), "%s-%u.cdiff", name, version);
+	if (strcmp(again, file) != 0)
+		return false;
+	*ret_version = version;
+	return true;
 }
 
 /* The version of a database that the mirror has; 0: none. */
@@ -75,7 +81,7 @@ static bool mirror_is_outdated(const struct run *run, const char *file)
 	uint32_t version;
 
 	return mirror_parse_cdiff(file, name, &version) &&
-	       version + MIRROR_CDIFFS_MAX <= mirror_version(run, name);
+	       (uint64_t)version + MIRROR_CDIFFS_MAX <= mirror_version(run, name);
 }
 
 static json_t *mirror_describe(const struct run *run, const char *file)

@@ -8,10 +8,12 @@
 #include "../common/url.h"
 #include "../signatures/container.h"
 #include "../signatures/trial.h"
+#include "../signatures/verify.h"
 #include "custom.h"
 #include "database.h"
 #include "mirror.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -42,6 +44,15 @@ void run_fail(struct wire_update_item *item, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(item->text, sizeof(item->text), format, args);
 	va_end(args);
+}
+
+void run_fail_here(const struct run *run, struct wire_update_item *item,
+		   const struct transfer_reply *reply)
+{
+	char directory[PATH_MAX];
+
+	run_fail(item, "%s, in %s", reply->problem,
+		 store_path(run->store, "", directory, sizeof(directory)));
 }
 
 /* --- what databases and custom files need --- */
@@ -77,6 +88,37 @@ static const char *run_user_agent(const struct run *run, const char *url, char *
 	return buffer;
 }
 
+static void run_save(const struct run *run, const struct state *state)
+{
+	char path[PATH_MAX];
+	int r = state_save(state, store_path(run->store, "state.json", path, sizeof(path)));
+
+	if (r < 0)
+		log_warning("signatures: cannot write %s, so cool-downs are forgotten: %s", path,
+			    strerror(-r));
+}
+
+/* A server that wants to be left alone is, by all that is asked of it, and after a kill too. What
+ * is forbidden may be one file. */
+static void run_cool_down(struct run *run, const struct source *cooled,
+			  const struct transfer_reply *reply)
+{
+	log_warning("signatures: %s is not asked any more for %lld s: %s", cooled->url,
+		    (long long)(cooled->cool_until - run_now()), cooled->problem);
+	for (unsigned i = 0; i < run->state->n_sources && reply->status != 403; i++) {
+		struct source *source = &run->state->sources[i];
+
+		if (source == cooled || !url_same_server(source->url, cooled->url))
+			continue;
+		source->cool_since = cooled->cool_since;
+		source->cool_until = cooled->cool_until;
+		memcpy(source->problem, cooled->problem, sizeof(source->problem));
+	}
+	memcpy(run->before->sources, run->state->sources, sizeof(run->before->sources));
+	run->before->n_sources = run->state->n_sources;
+	run_save(run, run->before);
+}
+
 void run_get(struct run *run, struct source *source, const struct transfer_request *request,
 	     struct transfer_reply *reply, struct wire_update_item *item, const char *file)
 {
@@ -92,17 +134,16 @@ void run_get(struct run *run, struct source *source, const struct transfer_reque
 	if (reply->result != TRANSFER_DONE)
 		source_answered(source, reply, run_now());
 	if (was_asked && !source_may_ask(source, run_now()))
-		log_warning("signatures: %s is not asked any more for %lld s: %s", source->url,
-			    (long long)(source->cool_until - run_now()), source->problem);
+		run_cool_down(run, source, reply);
 }
 
-void run_is_good(struct source *source)
+void run_was_right(struct source *source)
 {
-	const struct transfer_reply reply = {.result = TRANSFER_DONE};
+	const struct transfer_reply done = {.result = TRANSFER_DONE};
 
-	/* Having given something, it may have asked to be left alone. */
+	/* It may have said in the end that it wants to be left alone. */
 	if (source_may_ask(source, run_now()))
-		source_answered(source, &reply, run_now());
+		source_answered(source, &done, run_now());
 }
 
 int run_empty_work(struct run *run, const char *name, char *buffer, size_t size,
@@ -145,6 +186,7 @@ int run_trial(struct run *run, const char *path, const char *database, bool as_s
 	struct trial trial = {
 		.path = path,
 		.scratch = scratch,
+		.verify = database ? verify_container : NULL,
 		.database = database,
 		.detect_pua = run->conf->detect_pua,
 		.as_signed = as_signed,
@@ -169,8 +211,10 @@ struct run_items {
 static void run_remember(struct run *run, const struct wire_update_item *item, bool custom)
 {
 	struct state_item *known = state_item(run->state, item->name, custom);
-	bool confirmed =
-		item->result == WIRE_UPDATE_UPDATED || item->result == WIRE_UPDATE_UP_TO_DATE;
+	/* Of one that is up to date there is something to say only where all that answered have
+	 * older ones: that confirms nothing. */
+	bool confirmed = item->result == WIRE_UPDATE_UPDATED ||
+			 (item->result == WIRE_UPDATE_UP_TO_DATE && !*item->text);
 
 	if (!known)
 		return;
@@ -232,15 +276,15 @@ static bool run_is_complete(const struct run_items *items)
 }
 
 /* Makes what was staged what is in force. */
-static int run_publish(struct run *run, const struct run_items *items, bool *ret_published,
-		       char *problem, size_t problem_size)
+static int run_publish(struct run *run, const struct run_items *items, bool is_last,
+		       bool *ret_published, char *problem, size_t problem_size)
 {
 	int r = 0;
 
 	if (run->mirror_to)
-		return mirror_finish(run, problem, problem_size);
+		return is_last ? mirror_finish(run, problem, problem_size) : 0;
 	/* What is not wanted any more goes when everything that is wanted is there. */
-	if (run_is_complete(items))
+	if (is_last && run_is_complete(items))
 		r = store_keep_only(run->store, run_wants, (void *)run->conf, problem,
 				    problem_size);
 	if (r < 0 || !store_is_staged(run->store))
@@ -251,14 +295,21 @@ static int run_publish(struct run *run, const struct run_items *items, bool *ret
 }
 
 /* Nothing of what was staged is in force: neither told nor remembered as if it were. */
-static void run_take_back(struct run *run, struct run_items *items, const struct state *before,
+static void run_take_back(struct run *run, struct run_items *items, size_t first,
 			  const char *problem)
 {
-	memcpy(run->state->items, before->items, sizeof(before->items));
-	run->state->n_items = before->n_items;
-	for (size_t i = 0; i < items->n; i++)
-		if (items->items[i].result == WIRE_UPDATE_UPDATED)
-			run_fail(&items->items[i], "%s", problem);
+	memcpy(run->state->items, run->before->items, sizeof(run->before->items));
+	run->state->n_items = run->before->n_items;
+	for (size_t i = first; i < items->n; i++) {
+		struct wire_update_item *item = &items->items[i];
+
+		if (item->result != WIRE_UPDATE_UPDATED)
+			continue;
+		run_fail(item, "%s", problem);
+		item->patches = 0;
+		item->version_after = item->version_before;
+		item->signatures_after = item->signatures_before;
+	}
 }
 
 /* --- what there is to say --- */
@@ -317,14 +368,35 @@ static int64_t run_random_delay(const struct conf *conf, int64_t limit)
 	return (int64_t)((double)number / 4294967296.0 * (double)(most < limit ? most : limit));
 }
 
-/* How often in a row the healthiest source has failed. */
-static uint32_t run_failures(const struct state *state)
+/* However often a source was asked in one run, that is one failure. */
+static void run_count_failures(struct run *run)
 {
+	for (unsigned i = 0; i < run->state->n_sources; i++) {
+		struct source *source = &run->state->sources[i];
+		const struct source failed = *source;
+		uint32_t n = i < run->before->n_sources && source->last_ok < run->began
+				     ? run->before->sources[i].failures
+				     : 0;
+
+		if (source->failures <= n + 1)
+			continue;
+		source->failures = n;
+		source_failed(source, failed.problem, run_now());
+	}
+}
+
+/* In how many runs in a row no source has given what was right. */
+static uint32_t run_failures(const struct run *run)
+{
+	const struct state *state = run->state;
 	uint32_t fewest = UINT32_MAX;
 
-	for (unsigned i = 0; i < state->n_sources; i++)
+	for (unsigned i = 0; i < state->n_sources; i++) {
+		if (state->sources[i].last_ok >= run->began)
+			return 0;
 		if (state->sources[i].failures < fewest)
 			fewest = state->sources[i].failures;
+	}
 	return fewest;
 }
 
@@ -332,16 +404,20 @@ static int64_t run_plan(const struct run *run, const struct run_items *items,
 			enum wire_update_result result)
 {
 	int64_t every = (int64_t)(run->conf->check_every_ms / 1000), wait = every, now = run_now();
-	uint32_t failures = run_failures(run->state);
+	uint32_t failures = run_failures(run);
+	int64_t cool = INT64_MAX;
 
 	if (!every)
 		return 0;
 	if (result == WIRE_UPDATE_FAILED && failures && failures < 16 &&
 	    (int64_t)RETRY_S << (failures - 1) < every)
 		wait = (int64_t)RETRY_S << (failures - 1);
+	/* Where nothing may be asked for before. */
 	for (size_t i = 0; i < items->n; i++)
-		if (result == WIRE_UPDATE_COOL_DOWN && items->items[i].until - now > wait)
-			wait = items->items[i].until - now;
+		if (items->items[i].until - now < cool)
+			cool = items->items[i].until - now;
+	if (items->n && cool > wait)
+		wait = cool;
 	return now + wait + run_random_delay(run->conf, wait);
 }
 
@@ -358,47 +434,86 @@ static bool run_is_due(const struct run *run)
 
 /* --- a run --- */
 
-static void run_ask(struct run *run, struct run_items *items)
+/* Asks for all that a list names, and publishes what is new. Where that fails, result says why. */
+static void run_list(struct run *run, struct run_items *items, const struct conf_list *list,
+		     bool custom, struct run_result *result)
 {
-	const struct conf *conf = run->conf;
+	char problem[WIRE_TEXT_MAX] = "";
+	size_t first = items->n;
+	bool published = false;
 
-	for (size_t i = 0; conf->mirror.n_entries && i < conf->database.n_entries; i++)
-		run_item(run, items, conf->database.entries[i].text, false);
-	for (size_t i = 0; i < conf->custom.n_entries; i++)
-		run_item(run, items, conf->custom.entries[i].text, true);
+	memcpy(run->before, run->state, sizeof(*run->before));
+	for (size_t i = 0; i < list->n_entries; i++)
+		run_item(run, items, list->entries[i].text, custom);
+	run_count_failures(run);
+	if (run_publish(run, items, custom, &published, problem, sizeof(problem)) < 0) {
+		run_take_back(run, items, first, problem);
+		log_error("signatures: %s", problem);
+		memcpy(result->done.text, problem, sizeof(result->done.text));
+	}
+	result->fetched.published |= published;
 }
 
+/* Makes the sources known, so that what a server says counts for all that is asked of it. */
+static void run_know_sources(struct run *run)
+{
+	const struct conf_list *const lists[] = {&run->conf->mirror, &run->conf->custom};
+	char url[WIRE_SIGNATURE_MAX];
+
+	state_forget(run->state, run->conf);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		for (size_t j = 0; j < lists[i]->n_entries; j++)
+			(void)state_source(run->state, url_display(lists[i]->entries[j].text, url,
+								   sizeof(url)));
+}
+
+/* Removes broken downloads of what came in another way, or is not wanted any more. */
+static void run_clean_partial(const struct run *run, const struct run_items *items)
+{
+	char directory[PATH_MAX], wanted[SIGNATURE_DATABASE_MAX + 8];
+	struct dirent **entries;
+	int n = scandir(store_path(run->store, "partial", directory, sizeof(directory)), &entries,
+			NULL, NULL);
+
+	for (int i = 0; i < n; i++) {
+		char path[PATH_MAX + NAME_MAX + 2];
+		bool is_wanted = entries[i]->d_name[0] == '.';
+
+		for (size_t j = 0; j < items->n && !is_wanted; j++) {
+			(void)snprintf(wanted, sizeof(wanted), "%.*s.cvd", SIGNATURE_DATABASE_MAX,
+				       items->items[j].name);
+			is_wanted = items->items[j].result > WIRE_UPDATE_UPDATED &&
+				    !strcmp(entries[i]->d_name, wanted);
+		}
+		(void)snprintf(path, sizeof(path), "%s/%s", directory, entries[i]->d_name);
+		if (!is_wanted)
+			(void)unlink(path);
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+}
+
+/* Databases are published before custom files are asked for: those may be anywhere. */
 static void run_everything(struct run *run, struct run_items *items, struct run_result *result)
 {
-	char path[PATH_MAX], problem[WIRE_TEXT_MAX] = "";
-	struct state *before = malloc(sizeof(*before));
-	bool published = false;
-	int r;
+	static const struct conf_list none;
 
-	if (!before) {
-		(void)snprintf(result->done.text, sizeof(result->done.text), "out of memory");
-		return;
-	}
-	memcpy(before, run->state, sizeof(*before));
-	run_ask(run, items);
-	r = run_publish(run, items, &published, problem, sizeof(problem));
-	if (r < 0)
-		run_take_back(run, items, before, problem);
-	free(before);
-	result->fetched.published = published;
+	run->began = run_now();
+	run_know_sources(run);
+	run_list(run, items, run->conf->mirror.n_entries ? &run->conf->database : &none, false,
+		 result);
+	run_list(run, items, &run->conf->custom, true, result);
 	run_tell(run, items, result);
-	if (r < 0) {
+	/* Less is news, too. */
+	if (result->fetched.published && result->done.result == WIRE_UPDATE_UP_TO_DATE)
+		result->done.result = result->fetched.result = WIRE_UPDATE_UPDATED;
+	if (*result->done.text)
 		result->done.result = result->fetched.result = WIRE_UPDATE_FAILED;
-		(void)snprintf(result->done.text, sizeof(result->done.text), "%s", problem);
-		log_error("signatures: %s", problem);
-	}
-	state_forget(run->state, run->conf);
+	run_clean_partial(run, items);
 	run->state->next_run = result->fetched.next =
 		run_plan(run, items, (enum wire_update_result)result->done.result);
-	r = state_save(run->state, store_path(run->store, "state.json", path, sizeof(path)));
-	if (r < 0)
-		log_warning("signatures: cannot write %s, so cool-downs are forgotten: %s", path,
-			    strerror(-r));
+	run_save(run, run->state);
 }
 
 static void run_in_store(struct run *run, bool is_due_only, struct run_result *result)
@@ -409,13 +524,14 @@ static void run_in_store(struct run *run, bool is_due_only, struct run_result *r
 	};
 	char path[PATH_MAX], problem[WIRE_TEXT_MAX] = "";
 
+	run->before = malloc(sizeof(*run->before));
 	run->state = state_new(store_path(run->store, "state.json", path, sizeof(path)), problem,
 			       sizeof(problem));
 	run->transfer =
 		transfer_new(run->conf, (transfer_progress)audience_progress, run->audience);
 	if (*problem)
 		log_warning("signatures: what was known of mirrors is lost: %s", problem);
-	if (!items.items || !run->state || !run->transfer) {
+	if (!items.items || !run->before || !run->state || !run->transfer) {
 		(void)snprintf(result->done.text, sizeof(result->done.text), "out of memory");
 	} else if (is_due_only && !run_is_due(run)) {
 		result->fetched.next = run->state->next_run;
@@ -424,6 +540,7 @@ static void run_in_store(struct run *run, bool is_due_only, struct run_result *r
 		run_everything(run, &items, result);
 	}
 	free(items.items);
+	free(run->before);
 	(void)transfer_free(run->transfer);
 	state_free(run->state);
 }

@@ -20,6 +20,10 @@ struct run {
 	struct state *state;
 	struct transfer *transfer;
 	const char *mirror_to; /* a mirror is kept in this directory; NULL: ours are fetched */
+	/* What was known before, of which files are not yet what is known now: they are not in
+	 * force. */
+	struct state *before;
+	int64_t began; /* seconds since the epoch */
 };
 
 /* What came of a run. */
@@ -43,13 +47,17 @@ int64_t run_now(void);
 void run_fail(struct wire_update_item *item, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* run_fail_here() does so where a transfer failed for a reason of ours (LOCAL). */
+void run_fail_here(const struct run *run, struct wire_update_item *item,
+		   const struct transfer_reply *reply);
+
 /* run_get() sends a request, tells the audience of it under that name, adds to what the item cost,
- * and notes what it says against the source. */
+ * and notes what it says of the source; but for DONE, as what came may not be right. */
 void run_get(struct run *run, struct source *source, const struct transfer_request *request,
 	     struct transfer_reply *reply, struct wire_update_item *item, const char *file);
 
-/* run_is_good() notes that what a source gave was right. */
-void run_is_good(struct source *source);
+/* run_was_right() notes that what a source gave was right. */
+void run_was_right(struct source *source);
 
 /* run_empty_work() makes an empty directory in fetch/work and writes its path to buffer. Returns 0,
  * or a negative errno after run_fail(). */

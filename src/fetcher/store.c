@@ -20,9 +20,9 @@
 #define STORE_LOCK    SIGNATURE_FETCH "/lock"
 #define STORE_PARTIAL SIGNATURE_FETCH "/partial"
 #define STORE_WORK    SIGNATURE_FETCH "/work"
-/* One empty file for each file that store_adopt() has found. It outlives a run that is killed
- * between the set and the removal of what the set has instead. */
-#define STORE_ADOPTED SIGNATURE_FETCH "/adopted"
+/* One link for each file that store_replace() was told of, to the number of the set. It outlives a
+ * run that is killed between publishing and the removal of what the set replaces. */
+#define STORE_REPLACED SIGNATURE_FETCH "/replaced"
 /* The link before it is put in the place of current. */
 #define STORE_LINK SIGNATURE_FETCH "/current"
 /* Behind the number of a set that is being made, or removed. Only a number is a whole set. */
@@ -92,8 +92,9 @@ static int store_make_directory(const struct store *store, const char *name, mod
 		return -errno;
 	if (!S_ISDIR(status.st_mode))
 		return -ENOTDIR;
-	/* whatever the umask is */
-	if ((status.st_mode & 07777) != mode && fchmodat(store->fd, name, mode, 0) < 0)
+	/* whatever the umask is; that its files belong to another group stays as it is */
+	if ((status.st_mode & 0777) != mode &&
+	    fchmodat(store->fd, name, mode | (status.st_mode & S_ISGID), 0) < 0)
 		return -errno;
 	return 0;
 }
@@ -259,32 +260,26 @@ static int store_find_sets(struct store *store, char *problem, size_t problem_si
 	return store_each(store, SIGNATURE_SETS, store_visit_before, &store->before);
 }
 
-/* Files that a set has instead. */
+/* Files that a set replaces: each is a symbolic link that names the set. */
 
-static size_t store_stem(const char *name)
+static bool store_is_replaced(const struct store *store, const char *mark)
 {
-	const char *dot = signature_is_container(name) ? strrchr(name, '.') : NULL;
+	char target[64];
+	ssize_t n = readlinkat(store->fd, mark, target, sizeof(target) - 1);
 
-	return dot ? (size_t)(dot - name) : strlen(name) + 1;
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	return store->current && store_number(target) == store->current;
 }
 
-static int store_visit_same(const struct store *store, const char *name, void *context)
+/* Removes what the set in force replaces, and forgets what another was to. */
+static int store_visit_replaced(const struct store *store, const char *name, void *context)
 {
-	const char *adopted = context;
+	store_name mark;
 
-	return store_stem(name) == store_stem(adopted) && !strncmp(name, adopted, store_stem(name));
-}
-
-/* Removes what the set in force has instead, and forgets what it has not. */
-static int store_visit_adopted(const struct store *store, const char *name, void *context)
-{
-	store_name set, mark;
-	char adopted[NAME_MAX + 1];
-
-	(void)snprintf(adopted, sizeof(adopted), "%s", name);
-	(void)snprintf(mark, sizeof(mark), STORE_ADOPTED "/%s", name);
-	if (store->current && store_each(store, store_set(store->current, "", "", set),
-					 store_visit_same, adopted) > 0) {
+	(void)snprintf(mark, sizeof(mark), STORE_REPLACED "/%s", name);
+	if (store_is_replaced(store, mark)) {
 		if (unlinkat(store->fd, name, 0) < 0 && errno != ENOENT)
 			return -errno;
 		(void)store_sync(store, ".");
@@ -319,7 +314,7 @@ static int store_make_all(struct store *store, char *problem, size_t problem_siz
 	} directories[] = {
 		{SIGNATURE_SETS, 0755},
 		{STORE_PARTIAL, 0700},
-		{STORE_ADOPTED, 0700},
+		{STORE_REPLACED, 0700},
 		{STORE_WORK, 0700},
 	};
 	int r = store_remove_tree(store, STORE_WORK);
@@ -349,7 +344,7 @@ static int store_clean(struct store *store, char *problem, size_t problem_size)
 	if (r < 0)
 		return store_fail(store, r, "remove old sets in", SIGNATURE_SETS, problem,
 				  problem_size);
-	r = store_each(store, STORE_ADOPTED, store_visit_adopted, NULL);
+	r = store_each(store, STORE_REPLACED, store_visit_replaced, NULL);
 	return r < 0 ? store_fail(store, r, "remove what was replaced in", ".", problem,
 				  problem_size)
 		     : 0;
@@ -399,8 +394,10 @@ struct store *store_close(struct store *store)
 		return NULL;
 	if (store->has_next)
 		(void)store_remove_tree(store, store_set(store->next, STORE_NEW, "", name));
-	if (store->lock >= 0)
+	if (store->lock >= 0) {
+		(void)store_remove_tree(store, STORE_WORK);
 		close(store->lock);
+	}
 	if (store->fd >= 0)
 		close(store->fd);
 	free(store);
@@ -434,18 +431,9 @@ bool store_find(const struct store *store, const char *name, char *buffer, size_
 	       store_is_file(store, path, buffer, size);
 }
 
-bool store_adopt(struct store *store, const char *name, char *buffer, size_t size)
+bool store_own(const struct store *store, const char *name, char *buffer, size_t size)
 {
-	store_name mark;
-	int fd;
-
-	if (!store_is_name(name) || !store_is_file(store, name, buffer, size))
-		return false;
-	(void)snprintf(mark, sizeof(mark), STORE_ADOPTED "/%s", name);
-	fd = openat(store->fd, mark, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	return store_is_name(name) && store_is_file(store, name, buffer, size);
 }
 
 /* The set to come. */
@@ -537,6 +525,22 @@ int store_drop(struct store *store, const char *name, char *problem, size_t prob
 	return 0;
 }
 
+int store_replace(struct store *store, const char *name, char *problem, size_t problem_size)
+{
+	store_name mark;
+	char number[32];
+	int r = store_stage(store, problem, problem_size);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(mark, sizeof(mark), STORE_REPLACED "/%s", name);
+	(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)store->next);
+	(void)unlinkat(store->fd, mark, 0);
+	if (symlinkat(number, store->fd, mark) < 0)
+		return store_fail(store, -errno, "make", mark, problem, problem_size);
+	return 0;
+}
+
 /* What two sets have in common is the same file. */
 static int store_visit_differs(const struct store *store, const char *name, void *context)
 {
@@ -615,7 +619,7 @@ static int store_put_in_force(const struct store *store)
 	(void)store_set(store->next, "", "", whole);
 	r = store_sync(store, staged);
 	if (r == 0)
-		r = store_sync(store, STORE_ADOPTED);
+		r = store_sync(store, STORE_REPLACED);
 	if (r == 0 && renameat(store->fd, staged, store->fd, whole) < 0)
 		r = -errno;
 	if (r < 0)
@@ -643,7 +647,7 @@ int store_publish(struct store *store, char *problem, size_t problem_size)
 	store->current = store->next++;
 	store->has_next = false;
 	/* What of this fails is done by the next run. */
-	(void)store_each(store, STORE_ADOPTED, store_visit_adopted, NULL);
+	(void)store_each(store, STORE_REPLACED, store_visit_replaced, NULL);
 	(void)store_each(store, SIGNATURE_SETS, store_visit_prune, NULL);
 	return 0;
 }

@@ -4,7 +4,7 @@
  * store: the directory of signatures, and how what was fetched gets into it. In it:
  *
  *   (files)      what an administrator, or freshclam, puts there. Loaded; never changed from here,
- *                but see store_adopt()
+ *                but see store_replace()
  *   current      a symbolic link to sets/N: what the fetcher has published. Loaded
  *   sets/N       a set: files that are never changed, hard links where two sets share one. The two
  *                last ones are kept: an engine may be reading the older one
@@ -36,10 +36,14 @@ char *store_path(const struct store *store, const char *name, char *buffer, size
  * Returns whether there is one. */
 bool store_find(const struct store *store, const char *name, char *buffer, size_t size);
 
-/* store_adopt() is store_find() for what lies in the directory of signatures itself: when the set
- * that has a file of the same database is published, it is removed there, or would be loaded
- * twice. */
-bool store_adopt(struct store *store, const char *name, char *buffer, size_t size);
+/* store_own() writes the path of a file that lies in the directory of signatures itself. Returns
+ * whether there is one. */
+bool store_own(const struct store *store, const char *name, char *buffer, size_t size);
+
+/* store_replace() says that the staged set has something newer than such a file: when that set is
+ * published, the file is removed, or both would be loaded. Returns 0 or a negative errno with the
+ * reason in problem. */
+int store_replace(struct store *store, const char *name, char *problem, size_t problem_size);
 
 /* store_put() stages a file: it moves path, which must be in fetch/, into the next set under name,
  * readable for all. store_drop() leaves a file out of the next set. Return 0 or a negative errno

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "transfer.h"
 
+#include "../common/clock.h"
 #include "../common/url.h"
 
 #include <config.h>
@@ -25,6 +26,8 @@
 #define SLOW_S		  60L	       /* no longer at less than SLOW_BYTES a second */
 #define SLOW_BYTES	  1000
 #define RATE_MIN	  1024 /* slower, its pauses would look as if nothing came */
+#define PATIENCE_S	  900  /* from then on it must have come at PACE_MIN all in all */
+#define PACE_MIN	  (32 * 1024)
 #define COPY_SIZE	  (64 * 1024)
 #define HEADERS_MAX	  (64 * 1024) /* of all answers to one request */
 #define JUNK_MAX	  (64 * 1024) /* of a body that is not wanted, such as an error's page */
@@ -46,6 +49,7 @@ struct transfer {
 	bool looked;  /* at how it begins */
 	uint64_t end; /* size in fd when all has come; UINT64_MAX: not known */
 	size_t headers;
+	int64_t began_ms;
 	int64_t progress_ms; /* when it was told last */
 	char error[CURL_ERROR_SIZE];
 };
@@ -255,13 +259,26 @@ static bool transfer_store(struct transfer *transfer, const char *data, size_t s
 	return true;
 }
 
+static int64_t transfer_now_ms(void)
+{
+	return (int64_t)(clock_monotonic_us() / CLOCK_US_PER_MS);
+}
+
+/* A server that just keeps it from being called slow must not keep everybody waiting. */
+static bool transfer_is_dragging(const struct transfer *transfer)
+{
+	int64_t seconds = (transfer_now_ms() - transfer->began_ms) / 1000;
+	uint64_t rate = transfer->conf->rate_limit / 2;
+	uint64_t pace = rate && rate < PACE_MIN ? rate : PACE_MIN;
+
+	return seconds > PATIENCE_S &&
+	       (transfer->reply->size - transfer->request->from) / (uint64_t)seconds < pace;
+}
+
 static void transfer_tell(struct transfer *transfer)
 {
-	struct timespec now;
-	int64_t now_ms;
+	int64_t now_ms = transfer_now_ms();
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	if (!transfer->progress || !transfer->begun ||
 	    now_ms - transfer->progress_ms < PROGRESS_EVERY_MS)
 		return;
@@ -304,6 +321,10 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
 	long status = transfer_status(transfer);
 
 	transfer_tell(transfer);
+	if (transfer->begun && transfer_is_dragging(transfer)) {
+		(void)transfer_fail(transfer, TRANSFER_BROKEN, "it comes too slowly");
+		return 1;
+	}
 	if (status_has_body(status) || now <= JUNK_MAX)
 		return 0;
 	if (status < 400)
@@ -421,14 +442,14 @@ static enum transfer_result result_of_code(CURLcode code)
 	}
 }
 
-/* The range begins behind the end of what was asked for under if_range: there is no more. */
+/* The range begins behind the end: there is no more. */
 static bool transfer_is_complete(const struct transfer *transfer)
 {
 	const char *range = transfer_header(transfer, "Content-Range");
 	uint64_t total;
 
-	return transfer->request->from && transfer->request->if_range && range &&
-	       sscanf(range, "bytes */%" SCNu64, &total) == 1 && total == transfer->request->from;
+	return transfer->request->from && range && sscanf(range, "bytes */%" SCNu64, &total) == 1 &&
+	       total == transfer->request->from;
 }
 
 static void transfer_decide_by_status(struct transfer *transfer, long status)
@@ -486,8 +507,16 @@ static void transfer_finish(struct transfer *transfer, CURLcode code)
 
 static void transfer_ask(struct transfer *transfer)
 {
+	const char *netrc_file = transfer->conf->netrc_file;
 	struct curl_slist *headers = NULL;
 	long redirects = 0, sent = 0;
+
+	/* libcurl goes on without one that it cannot read. */
+	if (netrc_file && access(netrc_file, R_OK) < 0) {
+		(void)transfer_fail(transfer, TRANSFER_LOCAL, "cannot read the netrc-file %s: %s",
+				    netrc_file, strerror(errno));
+		return;
+	}
 
 	curl_easy_reset(transfer->curl); /* connections stay */
 	if (transfer_set_request(transfer, &headers) && transfer_set_bounds(transfer) &&
@@ -625,6 +654,7 @@ void transfer_get(struct transfer *transfer, const struct transfer_request *requ
 	transfer->decided = transfer->begun = transfer->looked = false;
 	transfer->end = UINT64_MAX;
 	transfer->headers = 0;
+	transfer->began_ms = transfer_now_ms();
 	*transfer->error = '\0';
 	if (!strncasecmp(request->url, "file:", 5))
 		transfer_copy(transfer);

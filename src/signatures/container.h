@@ -18,13 +18,7 @@ struct container_head {
 int container_parse(const char *head, struct container_head *ret);
 int container_read(const char *path, struct container_head *ret);
 
-/* container_functionality() returns the level that the libclamav in use has, container_library() its
- * version: "1.4.6". */
+/* container_functionality() returns the level that the libclamav in use has, container_library()
+ * its version: "1.4.6". */
 uint32_t container_functionality(void);
 const char *container_library(void);
-
-/* container_verify() checks a .cvd: its digest and signature, and that it is the database of that
- * name ("daily") and no other. path must end in ".cvd". Returns 0, or a negative errno with the
- * reason in problem: -EBADMSG where it is not right. It unpacks, so it is to be called where a file
- * from anywhere may be: see trial.h. */
-int container_verify(const char *path, const char *database, char *problem, size_t problem_size);

@@ -222,8 +222,8 @@ static int trial_child(void *context, char *problem, size_t problem_size)
 		return r == -EBADMSG ? -EIO : r;
 	}
 	message_listen();
-	if (trial->database)
-		r = container_verify(trial->path, trial->database, problem, problem_size);
+	if (trial->verify)
+		r = trial->verify(trial->path, trial->database, problem, problem_size);
 	while (r == 0 && run->file < run->n_files)
 		r = trial_slice(run, problem, problem_size);
 	return r < 0 ? r : run->signatures > INT_MAX ? INT_MAX : (int)run->signatures;

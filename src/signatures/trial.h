@@ -18,9 +18,12 @@
 #define TRIAL_TIMEOUT_S 900
 
 struct trial {
-	const char *path;     /* a file or a directory */
-	const char *scratch;  /* an empty directory, the only one where the child may write */
-	const char *database; /* verify path as a .cvd of this name too; NULL: do not */
+	const char *path;    /* a file or a directory */
+	const char *scratch; /* an empty directory, the only one where the child may write */
+	/* Called first, with path and database: whether path is what it should be. NULL: whatever
+	 * it is. See verify.h. */
+	int (*verify)(const char *path, const char *database, char *problem, size_t problem_size);
+	const char *database;
 	bool detect_pua;
 	bool as_signed; /* bytecode in it is loaded: it was verified, or made of what was */
 };

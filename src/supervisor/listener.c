@@ -102,8 +102,9 @@ int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
 		/* The guard's; what it makes there belongs to control-group, to read. */
 		{scans, 02750, 0, conf->control_gid},
 		{reports, 02750, 0, conf->control_gid},
-		/* The fetcher's. One that is configured is the administrator's, and exists. */
-		{signatures, 0755, conf->uid, conf->gid},
+		/* The fetcher's, who makes files in it for control-group to read. One that is
+		 * configured is the administrator's, and exists. */
+		{signatures, 02755, conf->uid, conf->control_gid},
 	};
 	int r = 0;
 

@@ -111,7 +111,8 @@ static int setup(void **state)
 
 	(void)snprintf(config, sizeof(config),
 		       "[service]\nuser = nobody\ncontrol-group = 0\nrun-dir = %s/run\n"
-		       "state-dir = %s/state\n[on-access]\ninclude = /srv\n",
+		       "state-dir = %s/state\n[on-access]\ninclude = /srv\n"
+		       "[signatures]\nmirror = http://127.0.0.1:1\n",
 		       scratch, scratch);
 	scratch_write("holdfast.conf", config, strlen(config));
 	guard = 0;
@@ -218,8 +219,8 @@ static void a_mirror_must_be_a_directory_that_can_be_made(void **state)
 	if (geteuid() != 0)
 		return;
 	assert_int_equal(update("--mirror-to", "run"), 2);
-	expect("the service's user may not write to ");
-	expect("/run, or not reach it: 'chown nobody ");
+	expect("the service's user, nobody, may not write to ");
+	expect("/run, or not reach it: name a directory that belongs to it");
 	assert_int_equal(update("--mirror-to", "holdfast.conf"), 2);
 	expect("holdfast.conf: Not a directory\n");
 }

@@ -125,7 +125,9 @@ static void passwords_are_not_shown(void **state)
 		{"http://:secret@mirror", "http://@mirror"},
 		{"http://user@mirror/x", "http://user@mirror/x"},
 		{"http://mirror:8080/a:b@c", "http://mirror:8080/a:b@c"},
-		{"http://mirror?a:b@c", "http://mirror?a:b@c"},
+		{"http://mirror?a:b@c", "http://mirror"},
+		{"http://user:secret@mirror/x?key=1#y", "http://user@mirror/x"},
+		{"https://mirror/a/b.ndb?key=secret", "https://mirror/a/b.ndb"},
 		{"file:///srv/a:b@c", "file:///srv/a:b@c"},
 	};
 	char buffer[64], small[8];

@@ -153,6 +153,14 @@ static void put(struct store *store, const char *name, const char *content)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+static void replace(struct store *store, const char *name)
+{
+	char problem[512] = "";
+
+	if (store_replace(store, name, problem, sizeof(problem)) != 0)
+		fail_msg("%s", problem);
+}
+
 static void drop(struct store *store, const char *name)
 {
 	char problem[512] = "";
@@ -386,6 +394,7 @@ static void what_a_killed_run_left_is_removed(void **state)
 	assert_int_equal(mkdir("d/sets/03", 0755), 0);
 	assert_int_equal(mkdir("d/sets/1", 0755), 0);
 	assert_int_equal(symlink("sets/4", "d/fetch/current"), 0);
+	assert_int_equal(mkdir("d/fetch/work", 0700), 0);
 	assert_int_equal(mkdir("d/fetch/work/deep", 0700), 0);
 	scratch_write("d/sets/9.new/a.ndb", "9", 1);
 	scratch_write("d/fetch/work/deep/a.ndb", "9", 1);
@@ -394,7 +403,7 @@ static void what_a_killed_run_left_is_removed(void **state)
 	store = open_store();
 	assert_string_equal(list("d/sets"), "2 3 ");
 	assert_string_equal(list("d/current"), "a.ndb=3 ");
-	assert_string_equal(list("d/fetch"), "adopted lock partial state.json=9 work ");
+	assert_string_equal(list("d/fetch"), "lock partial replaced state.json=9 work ");
 	assert_string_equal(list("d/fetch/work"), "");
 	assert_string_equal(list("d/fetch/partial"), "daily.cvd=9 ");
 	store_close(store);
@@ -442,21 +451,21 @@ static void a_file_that_the_set_has_instead_goes(void **state)
 	scratch_write("d/daily.ndb", "own", 3);
 	scratch_write("d/main.cvd", "own", 3);
 	scratch_write("d/local.ndb", "own", 3);
-	assert_true(store_adopt(store, "daily.cvd", path, sizeof(path)));
+	assert_true(store_own(store, "daily.cvd", path, sizeof(path)));
 	assert_string_equal(path, "d/daily.cvd");
-	assert_true(store_adopt(store, "main.cvd", path, sizeof(path)));
-	assert_true(store_adopt(store, "local.ndb", path, sizeof(path)));
-	assert_false(store_adopt(store, "absent.cvd", path, sizeof(path)));
-	assert_false(store_adopt(store, "fetch", path, sizeof(path)));
-	assert_false(store_adopt(store, "../d/main.cvd", path, sizeof(path)));
+	assert_true(store_own(store, "main.cvd", path, sizeof(path)));
+	assert_false(store_own(store, "absent.cvd", path, sizeof(path)));
+	assert_false(store_own(store, "fetch", path, sizeof(path)));
+	assert_false(store_own(store, "../d/main.cvd", path, sizeof(path)));
 	put(store, "daily.cld", "new");
+	replace(store, "daily.cvd");
 	put(store, "local.hdb", "new");
 	put(store, "mainly.cvd", "new");
 	assert_int_equal(access("d/daily.cvd", F_OK), 0);
 	publish(store);
 	assert_string_equal(list("d"),
 			    "current daily.ndb=own fetch local.ndb=own main.cvd=own sets ");
-	assert_string_equal(list("d/fetch/adopted"), "");
+	assert_string_equal(list("d/fetch/replaced"), "");
 	/* what an administrator puts there again is his */
 	scratch_write("d/daily.cvd", "own", 3);
 	put(store, "daily.cld", "newer");
@@ -464,6 +473,23 @@ static void a_file_that_the_set_has_instead_goes(void **state)
 	assert_int_equal(access("d/daily.cvd", F_OK), 0);
 	store_close(store);
 	store_close(open_store());
+	assert_int_equal(access("d/daily.cvd", F_OK), 0);
+}
+
+/* A run that has looked at it and published nothing, or something else, changes nothing. */
+static void a_file_stays_until_its_set_is_in_force(void **state)
+{
+	struct store *store = open_store();
+
+	scratch_write("d/daily.cvd", "own", 3);
+	put(store, "daily.cld", "new");
+	replace(store, "daily.cvd");
+	store_close(store);
+	store = open_store();
+	assert_string_equal(list("d/fetch/replaced"), "");
+	put(store, "other.ndb", "new");
+	publish(store);
+	store_close(store);
 	assert_int_equal(access("d/daily.cvd", F_OK), 0);
 }
 
@@ -517,11 +543,10 @@ static void an_error_leaves_the_old_set_in_force(void **state)
 /* What the killed runs do: from old to new. */
 static void update(void)
 {
-	char path[PATH_MAX];
 	struct store *store = open_store();
 
-	(void)store_adopt(store, "daily.cvd", path, sizeof(path));
 	put(store, "daily.cld", "new");
+	replace(store, "daily.cvd");
 	put(store, "b.ndb", "new");
 	drop(store, "c.ndb");
 	publish(store);
@@ -610,8 +635,8 @@ static void a_run_may_be_killed_at_any_step(void **state)
 			assert_int_equal(access("d/daily.cvd", F_OK),
 					 strcmp(list("d/current"), new) ? 0 : -1);
 			/* nothing piles up */
-			assert_string_equal(list("d/fetch"), "adopted lock partial work ");
-			assert_string_equal(list("d/fetch/adopted"), "");
+			assert_string_equal(list("d/fetch"), "lock partial replaced ");
+			assert_string_equal(list("d/fetch/replaced"), "");
 			assert_true(strlen(list("d/sets")) <= strlen("1 2 "));
 			assert_null(strchr(list("d/sets"), '.'));
 			/* and the next run comes to an end */
@@ -755,6 +780,7 @@ int main(void)
 		TEST(a_link_that_leads_nowhere_is_mended),
 		TEST(what_is_not_ours_is_left_alone),
 		TEST(a_file_that_the_set_has_instead_goes),
+		TEST(a_file_stays_until_its_set_is_in_force),
 		TEST(names_stay_in_the_set),
 		TEST(an_error_leaves_the_old_set_in_force),
 		TEST(a_run_may_be_killed_at_any_step),

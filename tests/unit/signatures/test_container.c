@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "../../../src/signatures/container.h"
 #include "../../../src/signatures/message.h"
+#include "../../../src/signatures/verify.h"
 #include "../support/cvds.h"
 
 #include <clamav.h>
@@ -12,7 +13,7 @@ static char problem[512];
 static int verify(const char *path, const char *database)
 {
 	*problem = '\0';
-	return container_verify(path, database, problem, sizeof(problem));
+	return verify_container(path, database, problem, sizeof(problem));
 }
 
 static void a_head_is_understood(void **state)

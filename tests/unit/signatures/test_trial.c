@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "../../../src/signatures/trial.h"
+#include "../../../src/signatures/verify.h"
 #include "../support/cvds.h"
 
 #include <clamav.h>
@@ -53,6 +54,7 @@ static int try(const char *path, const char *database, bool as_signed)
 	struct trial trial = {
 		.path = absolute,
 		.scratch = empty,
+		.verify = database ? verify_container : NULL,
 		.database = database,
 		.as_signed = as_signed,
 	};
