@@ -63,22 +63,39 @@ def act_read(paths):
 
 
 def act_hammer(clean, infected):
-    """Opens over and over until standard input ends: clean files must always, infected ones never be readable."""
+    """
+    Opens over and over until standard input ends: clean files must always, infected ones never be readable. Tells
+    what was not so, and how long the opens took, in seconds.
+    """
+    import array
     import select
+    import time
 
-    opens, refused, leaked = 0, [], []
+    refused, leaked, times = [], [], array.array("f")
+
+    def read_timed(path):
+        began = time.monotonic()
+        error, _ = read_whole(path)
+        times.append(time.monotonic() - began)
+        return error
+
     reply(about="hammer")
     while not select.select([0], [], [], 0)[0]:
         for path in clean:
-            error, _ = read_whole(path)
-            if error:
+            if error := read_timed(path):
                 refused.append(f"{path}: {error}")
         for path in infected:
-            error, _ = read_whole(path)
-            if error != "EPERM":
+            if (error := read_timed(path)) != "EPERM":
                 leaked.append(f"{path}: {error or 'was readable'}")
-        opens += len(clean) + len(infected)
-    reply(opens=opens, refused=refused[:10], leaked=leaked[:10])
+    order = sorted(times)
+    reply(
+        opens=len(order),
+        refused=refused[:10],
+        leaked=leaked[:10],
+        wrong=[len(refused), len(leaked)],
+        p99=order[len(order) * 99 // 100] if order else 0,
+        slowest=order[-1] if order else 0,
+    )
 
 
 def act_overtake(paths, clean, infected, seconds):

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from harness import ALL_FILESYSTEMS, BUILD, CLEAN, EICAR, FILESYSTEMS, USER, KeeperProcess, Place, program
+from mirror import Mirror
 
 DEADLINE = 90
 
@@ -64,6 +65,27 @@ def infected(volume):
 @pytest.fixture
 def clean(volume):
     return volume.write("home/clean", CLEAN)
+
+
+@pytest.fixture
+def mirrors(place):
+    """Makes mock mirrors, each with a directory of its own that it serves; see mirror.py."""
+    running = []
+
+    def make(**options):
+        directory = place.base / f"mirror{len(running)}"
+        directory.mkdir()
+        running.append(Mirror(directory, **options).__enter__())
+        return running[-1]
+
+    yield make
+    for mirror in running:
+        mirror.__exit__()
+
+
+@pytest.fixture
+def mirror(mirrors):
+    return mirrors()
 
 
 def pytest_generate_tests(metafunc):

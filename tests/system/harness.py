@@ -590,10 +590,10 @@ class Service:
     """
     One holdfastd with directories of its own.
 
-    include, exclude, ... are the keys of [on-access] with - written as _; engine, alerts and full_scan hold those of
-    these sections, extra is text that is put behind all of it. signatures is what the directory of signatures holds
-    ({name: text}); None: there is no such directory. command is put before holdfastd, to run it elsewhere;
-    programs is the directory it is in.
+    include, exclude, ... are the keys of [on-access] with - written as _; engine, alerts, full_scan and fetch
+    ([signatures]) hold those of these sections, extra is text that is put behind all of it. signatures is what the
+    directory of signatures holds ({name: text}); None: there is no such directory. command is put before holdfastd,
+    to run it elsewhere; programs is the directory it is in.
     """
 
     def __init__(
@@ -604,6 +604,7 @@ class Service:
         engine=None,
         alerts=None,
         full_scan=None,
+        fetch=None,
         extra="",
         command=(),
         environment=None,
@@ -633,12 +634,14 @@ class Service:
             "engine": {"workers": 2, **(engine or {})},
             "alerts": {"syslog": False, "log-file": self.log, **(alerts or {})},
             "full-scan": {"schedule": "off", **(full_scan or {})},
+            "signatures": {"random-delay": 0, **(fetch or {})},
         }
         self.extra = extra
         self.write_config()
-        if signatures is not None:
+        if signatures is not None or fetch is not None:
             self.signatures.mkdir()
-            self.write_signatures(signatures)
+            shutil.chown(self.signatures, USER, USER)  # as it is installed
+            self.write_signatures(signatures or {})
 
     # Before it runs, and between reloads.
 
@@ -842,12 +845,13 @@ class Service:
 def start_holdfast(service, *words, user="root", before=(), **options):
     """
     Starts a verb with the configuration of a service. A copy that everyone can reach, wherever it was built, and with
-    the engine that it may start beside it. before is put before it; options are those of Popen().
+    the programs that it may start beside it. before is put before it; options are those of Popen().
     """
     account = pwd.getpwnam(user)
     binary = service.directory / "holdfast"
     if not binary.exists():
-        shutil.copy(program("holdfast-engine"), service.directory)
+        for helper in ("holdfast-engine", "holdfast-fetch"):
+            shutil.copy(program(helper), service.directory)
         shutil.copy(program("holdfast"), binary)
     identity = {} if user == "root" else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     return subprocess.Popen(

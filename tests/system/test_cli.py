@@ -176,10 +176,10 @@ def test_check_config_names_file_line_and_problem(place, volume):
 
 
 def test_check_config_warns_of_keys_without_effect(place, volume):
-    service = place.service(include=volume.path, extra="[signatures]\nmirror = https://a\n")
+    service = place.service(include=volume.path, extra="[quarantine]\naction = move\n")
     done = holdfast(service, "check-config")
     assert done.returncode == 0
-    assert "warning: mirror: has no effect in this version" in done.stdout
+    assert "warning: action: has no effect in this version" in done.stdout
 
 
 @pytest.mark.parametrize("words", [[], ["frobnicate"], ["explain"], ["status", "x"], ["--frob", "status"]])
@@ -192,5 +192,5 @@ def test_wrong_calls_are_errors(place, volume, words):
 def test_help_names_every_verb(place, volume):
     done = holdfast(place.service(include=volume.path), "--help")
     assert done.returncode == 0
-    for verb in ("status", "explain", "check-config", "verify"):
+    for verb in ("status", "explain", "check-config", "verify", "update"):
         assert verb in done.stdout

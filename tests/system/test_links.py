@@ -17,6 +17,17 @@ LINKS = {
     "holdfast-engine": {"libclamav", "libseccomp", "libcap-ng"},
     "holdfast-porter": set(),
     "holdfast-report": {"libsystemd", "libcurl", "libseccomp"},
+    # libarchive and libmicrohttpd: what cdiffs are applied with, see src/fetcher/patch.c.
+    "holdfast-fetch": {
+        "libcurl",
+        "libclamav",
+        "libfreshclam",
+        "libjansson",
+        "libarchive",
+        "libmicrohttpd",
+        "libseccomp",
+        "libcap-ng",
+    },
     # libinih: explain and check-config read the configuration with the code that the service has.
     # libcap-ng: it starts an engine of its own (scan --standalone), without privileges.
     "holdfast": {"libjansson", "libncurses", "libtinfo", "libinih", "libcap-ng"},

@@ -35,16 +35,24 @@ TABLE = {
     "worker": (USER, NONE, NONE, True),
     "report": (USER, NONE, NONE, True),
     "porter": (USER, NONE, NONE, True),
+    "fetch": (USER, NONE, NONE, True),
 }
 
 ROLES = pytest.mark.parametrize("role", TABLE)
 
 
 @pytest.fixture
-def service(place, volume):
-    """One that has been at work: what is set up late is there too. Started by somebody in many groups."""
+def service(place, volume, mirror):
+    """
+    One that has been at work: what is set up late is there too. Started by somebody in many groups. It is fetching
+    signatures, from a mirror that does not answer.
+    """
     infected, clean = volume.write("eicar", EICAR), volume.write("clean", CLEAN)
-    service = place.start(include=volume.path, command=["setpriv", "--groups=1,2,3", "--"])
+    mirror.rules = [{"stall": 0}]
+    service = place.start(
+        include=volume.path, command=["setpriv", "--groups=1,2,3", "--"], fetch={"mirror": mirror.url}
+    )
+    wait_until(lambda: mirror.account, "it asks for signatures")
     service.workers()
     assert open_as(NOBODY, infected).error == "EPERM"
     assert open_as(NOBODY, clean).content == CLEAN
