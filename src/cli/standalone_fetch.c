@@ -85,12 +85,35 @@ static bool fetch_check_directory(const struct conf *conf, const char *path, cha
 	return r == 0;
 }
 
+/* Root makes nothing where somebody else leads it to. */
+static bool fetch_make_mirror(const struct conf *conf, const char *path, char *problem, size_t size)
+{
+	char *here = *path == '/' ? strdup("") : realpath(".", NULL), *full = NULL, *link = NULL;
+	bool is_made = false;
+
+	if (here && asprintf(&full, "%s/%s", here, path) >= 0 && geteuid() == 0)
+		link = conf_find_foreign_link(full);
+	if (link)
+		(void)snprintf(problem, size,
+			       "%s is a symbolic link that does not belong to root: name the path "
+			       "it stands for",
+			       link);
+	else if (!full)
+		(void)snprintf(problem, size, "out of memory");
+	else
+		is_made = fetch_make_directory(conf, path, problem, size);
+	free(link);
+	free(full);
+	free(here);
+	return is_made;
+}
+
 /* The directory of signatures, and that of the mirror: its real path goes to ret_mirror, which is
  * empty where there is none. */
 static bool fetch_prepare_directories(const struct conf *conf, const char *mirror_to,
 				      char ret_mirror[PATH_MAX], char *problem, size_t size)
 {
-	char directory[PATH_MAX];
+	char directory[PATH_MAX], real[PATH_MAX];
 
 	ret_mirror[0] = '\0';
 	(void)umask(022);
@@ -102,10 +125,17 @@ static bool fetch_prepare_directories(const struct conf *conf, const char *mirro
 	}
 	if (!mirror_to)
 		return fetch_check_directory(conf, directory, problem, size);
-	if (!fetch_make_directory(conf, mirror_to, problem, size))
+	if (!fetch_make_mirror(conf, mirror_to, problem, size))
 		return false;
 	if (!realpath(mirror_to, ret_mirror)) {
 		(void)snprintf(problem, size, "%s: %s", mirror_to, strerror(errno));
+		return false;
+	}
+	if (realpath(directory, real) && !strcmp(real, ret_mirror)) {
+		(void)snprintf(problem, size,
+			       "%s is the directory of signatures: what a mirror has would be "
+			       "loaded too; name another directory",
+			       mirror_to);
 		return false;
 	}
 	return fetch_check_directory(conf, ret_mirror, problem, size);

@@ -156,6 +156,12 @@ int conf_resolve(struct conf *conf, conf_report report, void *context);
 char *conf_resolve_path(const char *path);
 
 /*
+ * conf_find_foreign_link() finds a symbolic link on the way along an absolute path that does not
+ * belong to root. Returns its name, to be freed; NULL: none.
+ */
+char *conf_find_foreign_link(const char *path);
+
+/*
  * conf_snapshot() writes a resolved configuration to a sealed memfd. Returns it, or a negative
  * errno. conf_from_snapshot() reads one from fd, which stays the caller's; NULL when it is not a
  * snapshot.

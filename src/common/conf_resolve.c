@@ -137,11 +137,7 @@ static char *link_follow(const char *path, size_t length, const char *link)
 		       : followed;
 }
 
-/*
- * Finds a symbolic link on the way along path that does not belong to root. A rule that takes
- * something out of protection must not be led elsewhere by a user. Returns its name, to be freed;
- * NULL: none.
- */
+/* A rule that takes something out of protection must not be led elsewhere by a user. */
 static char *find_foreign_link(const char *path, unsigned depth)
 {
 	for (size_t length = 1; path[length - 1] && depth < SYMLINKS_MAX; length++) {
@@ -166,10 +162,15 @@ static char *find_foreign_link(const char *path, unsigned depth)
 	return NULL;
 }
 
+char *conf_find_foreign_link(const char *path)
+{
+	return find_foreign_link(path, 0);
+}
+
 static void check_exclude(struct resolver *resolver, const struct conf_entry *entry)
 {
 	char *literal = strndup(entry->text, match_literal_length(entry->text));
-	char *link = literal ? find_foreign_link(literal, 0) : NULL;
+	char *link = literal ? conf_find_foreign_link(literal) : NULL;
 
 	if (link)
 		conf_problem(&resolver->problems, entry->line,

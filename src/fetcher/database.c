@@ -312,8 +312,13 @@ static enum outcome database_check(struct database *database, const char *path)
 	if (container_read(path, &head) < 0)
 		return database_blame(database, "what came is no database");
 	/* Its head is ahead of its file, as while a mirror is being filled. */
-	if (head.version == database->have.version)
+	if (head.version == database->have.version) {
+		(void)snprintf(problem, sizeof(problem),
+			       "it says that it has version %u, but sends the one we have",
+			       database->offer.version);
+		database_note(database, problem);
 		return OUTCOME_OLDER;
+	}
 	if (head.version < database->have.version) {
 		(void)snprintf(problem, sizeof(problem),
 			       "it sent version %u, but %u is in use: an older one is not taken",
@@ -701,8 +706,9 @@ void database_update(struct run *run, const char *name, struct wire_update_item 
 		return;
 	if (answered) {
 		item->result = WIRE_UPDATE_UP_TO_DATE;
-		(void)snprintf(item->text, sizeof(item->text),
-			       "no mirror that answered has a newer one to give");
+		if (!*item->text)
+			(void)snprintf(item->text, sizeof(item->text),
+				       "no mirror that answered has a newer one");
 		return;
 	}
 	database_nobody(&database);

@@ -79,7 +79,7 @@ def test_what_is_kept_is_what_the_mirrors_have(service, mirror, kept):
     assert (kept / "test.cvd").read_bytes() == (DATA / "test-5.cvd").read_bytes()
     publish(mirror.directory, 6)
     keep(service, kept, UPDATED)
-    assert asked(mirror) == [HEAD, *cdiffs(6, 6), WHOLE]
+    assert asked(mirror) == [HEAD, WHOLE, *cdiffs(6, 6)]
     assert names(kept) == {"test.cvd", "test-6.cdiff", "index.json"}
     for name, data in (("test.cvd", "test-6.cvd"), ("test-6.cdiff", "test-6.cdiff")):
         assert (kept / name).read_bytes() == (DATA / data).read_bytes()
@@ -150,7 +150,7 @@ def test_a_mirror_is_left_alone_as_well(service, mirror, kept):
     mirror.forget()
     mirror.rules = [{"path": "/test-6.cdiff", "status": 429, "headers": {"Retry-After": "60"}}]
     keep(service, kept, COOL_DOWN)
-    assert asked(mirror) == [HEAD, *cdiffs(6, 6)]
+    assert asked(mirror) == [HEAD, WHOLE, *cdiffs(6, 6)]
     assert version_of(kept / "test.cvd") == 5
     keep(service, kept, COOL_DOWN)
     assert asked(mirror) == []

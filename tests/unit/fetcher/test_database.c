@@ -287,7 +287,7 @@ static void test_nor_is_the_same_once_more(void **state)
 	update();
 	/* A mirror that is being filled: nothing is wrong, and nothing confirmed. */
 	assert_int_equal(part.item.result, WIRE_UPDATE_UP_TO_DATE);
-	assert_non_null(strstr(part.item.text, "no mirror that answered has a newer one"));
+	assert_non_null(strstr(part.item.text, "http://a: it says that it has version 6"));
 	assert_string_equal(world.tried, "");
 	assert_string_equal(in_force(), "test.cvd=4 ");
 }
