@@ -25,12 +25,18 @@ struct errand_answer {
 
 static int errand_set_limit(int resource, uint64_t value)
 {
-	struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value}, before;
+	/* At the hard limit of CPU time the kernel sends SIGKILL, as when memory runs out; at the
+	 * soft one SIGXCPU. */
+	const rlim_t slack = resource == RLIMIT_CPU;
+	struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value + slack},
+		      before;
 
 	/* Only root may exceed what was set before. */
 	if (getrlimit((__rlimit_resource_t)resource, &before) == 0 &&
 	    limit.rlim_max > before.rlim_max)
-		limit.rlim_cur = limit.rlim_max = before.rlim_max;
+		limit.rlim_max = before.rlim_max;
+	if (limit.rlim_cur > limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max;
 	return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
 }
 

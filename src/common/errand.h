@@ -20,8 +20,8 @@ struct errand {
 
 /*
  * errand_run() waits for the child and returns what run() did. Or a negative errno with the reason
- * in problem: -EBADMSG where it crashed, so that what it worked on is at fault; -ETIMEDOUT;
- * -ENOMEM where it was killed from outside, as the kernel does when memory runs out. The child ends
- * with its parent. To be called while there is no other thread.
+ * in problem: -EBADMSG where it crashed, so that what it worked on is at fault; -ETIMEDOUT where it
+ * took longer than it may; -ENOMEM where it was killed from outside, as the kernel does when memory
+ * runs out. The child ends with its parent. To be called while there is no other thread.
  */
 int errand_run(const struct errand *errand, char *problem, size_t problem_size);

@@ -2,9 +2,9 @@
 #include "clam.h"
 
 #include "../common/clock.h"
+#include "../signatures/count.h"
 #include "../signatures/message.h"
 #include "../signatures/sources.h"
-#include "count.h"
 #include "eicar.h" /* made from config/eicar.ndb */
 
 #include <clamav.h>
@@ -113,9 +113,13 @@ static bool clam_load_sources(struct clam *clam, struct sources *sources, const 
 	    !clam_load_directories(clam, sources, conf, &ret_set->info.signatures, problem,
 				   problem_size))
 		return false;
-	/* Verdicts are remembered as those of this set, so it must be the one that was loaded. */
-	if (!sources_settle(sources, problem, problem_size))
-		return false;
+	/* Verdicts are remembered as those of this set. In place of the other warning, which the
+	 * next load repeats. */
+	if (!sources_settle(sources))
+		(void)snprintf(ret_set->warning, sizeof(ret_set->warning),
+			       "signatures: those in %s changed while they were loaded; what was "
+			       "loaded is in use, but no verdict is kept beyond the next reload",
+			       sources->directories[0].path);
 	n = sources_describe(sources, &ret_set->info, ret_set->databases);
 	if (n < 0) {
 		(void)snprintf(problem, problem_size, "signatures: %s", strerror(-n));
@@ -185,7 +189,7 @@ struct clam *clam_new(const struct conf *conf, const char *scratch, struct clam_
 	(void)snprintf(problem, problem_size, "out of memory");
 	if (!clam)
 		return NULL;
-	cl_set_clcb_msg(clam_on_message);
+	message_listen();
 	if (r == CL_SUCCESS)
 		clam->engine = cl_engine_new();
 	if (!clam->engine)
@@ -205,6 +209,7 @@ struct clam *clam_new(const struct conf *conf, const char *scratch, struct clam_
 		clam_problem(problem, problem_size, "cannot compile the signatures", r);
 		return clam_free(clam);
 	}
+	cl_set_clcb_msg(clam_on_message);
 	return clam;
 }
 

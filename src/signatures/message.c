@@ -6,6 +6,14 @@
 
 static char message_kept_last[512], message_kept_errors[512];
 
+/* As libclamav does while it has no callback. It takes no NULL for that. */
+static void message_say(enum cl_msg severity, const char *full, const char *message, void *context)
+{
+	(void)fputs(full, stderr);
+}
+
+static clcb_msg message_listener = message_say;
+
 void message_note(enum cl_msg severity, const char *message)
 {
 	const int length = (int)strcspn(message, "\n");
@@ -27,7 +35,23 @@ static void message_on(enum cl_msg severity, const char *full, const char *messa
 void message_listen(void)
 {
 	message_forget();
-	cl_set_clcb_msg(message_on);
+	message_listener = message_on;
+	cl_set_clcb_msg(message_listener);
+}
+
+static void message_ignore(enum cl_msg severity, const char *full, const char *message,
+			   void *context)
+{
+}
+
+void message_hush(void)
+{
+	cl_set_clcb_msg(message_ignore);
+}
+
+void message_unhush(void)
+{
+	cl_set_clcb_msg(message_listener);
 }
 
 void message_forget(void)

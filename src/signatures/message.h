@@ -10,6 +10,11 @@
 /* message_listen() makes libclamav's messages come here and nowhere else. */
 void message_listen(void);
 
+/* message_hush() makes libclamav say nothing at all, message_unhush() again what it said before: to
+ * us after message_listen(), otherwise on standard error. */
+void message_hush(void);
+void message_unhush(void);
+
 /* message_note() keeps one, for those who have a callback of their own. */
 void message_note(enum cl_msg severity, const char *message);
 

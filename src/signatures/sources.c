@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,67 +36,128 @@ struct source {
 
 /* What the hasher tells of each file. */
 struct source_told {
-	int32_t error; /* errno; 0: there is a digest */
+	bool is_read;
 	unsigned char digest[SHA256_SIZE];
 };
 
 /* --- listing --- */
 
-static int sources_add(struct sources *sources, unsigned directory, const char *name)
+static void sources_problem(const struct sources *sources, const char *path, int error,
+			    const char *remedy, char *problem, size_t size)
 {
-	struct source source = {.directory = directory};
+	(void)snprintf(problem, size, "signatures: cannot read %s as user %s: %s%s", path,
+		       sources->conf->user, strerror(error), remedy);
+}
 
-	if (!signature_is_file(name))
-		return 0;
-	if (asprintf(&source.path, "%s/%s", sources->directories[directory].path, name) < 0)
-		return -ENOMEM;
-	source.name = source.path + strlen(source.path) - strlen(name);
-	if (stat(source.path, &source.status) < 0) {
-		free(source.path);
-		return 0;
+/* Returns 1 where a file is to be listed; 0: it has gone; -1: it is refused. */
+static int sources_look(struct sources *sources, struct source *source, char *problem, size_t size)
+{
+	const char *directory = sources->directories[source->directory].path;
+	struct stat status;
+
+	if (stat(source->path, &source->status) < 0) {
+		const int error = errno;
+
+		if (lstat(source->path, &status) < 0 && errno == ENOENT) {
+			sources->vanished = true;
+			return 0;
+		}
+		sources_problem(sources, source->path, error, "; mend or remove it", problem, size);
+		return -1;
 	}
 	/* A directory or a FIFO would keep libclamav busy for ever. */
-	if (!S_ISREG(source.status.st_mode) || sources->n_files == SOURCES_FILES_MAX) {
-		free(source.path);
-		return S_ISREG(source.status.st_mode) ? -E2BIG : -EISDIR;
-	}
-	sources->files[sources->n_files++] = source;
-	sources->directories[directory].n_files++;
-	return 0;
-}
-
-/* Adds all files, in the order of their names, the hidden ones too: they are loaded. */
-static int sources_add_all(struct sources *sources, unsigned directory)
-{
-	struct dirent **entries;
-	int n = scandir(sources->directories[directory].path, &entries, NULL, alphasort), r = 0;
-
-	if (n < 0)
-		return errno == ENOENT ? 0 : -errno;
-	for (int i = 0; i < n; i++) {
-		if (r == 0)
-			r = sources_add(sources, directory, entries[i]->d_name);
-		free(entries[i]);
-	}
-	free(entries);
-	return r;
-}
-
-static void sources_problem(const struct sources *sources, const char *path, int error,
-			    char *problem, size_t size)
-{
-	if (error == EISDIR)
+	if (!S_ISREG(source->status.st_mode)) {
 		(void)snprintf(problem, size,
 			       "signatures: something in %s is called like a file of signatures "
 			       "and is none; remove it",
-			       path);
-	else if (error == E2BIG)
+			       directory);
+		return -1;
+	}
+	if (sources->n_files == SOURCES_FILES_MAX) {
 		(void)snprintf(problem, size,
 			       "signatures: there are more than %d files in %s; merge some",
-			       SOURCES_FILES_MAX, path);
-	else
-		(void)snprintf(problem, size, "signatures: cannot read %s as user %s: %s", path,
-			       sources->conf->user, strerror(error));
+			       SOURCES_FILES_MAX, directory);
+		return -1;
+	}
+	return 1;
+}
+
+/* Whether YARA rules include others, or may. */
+static bool source_includes(const struct source *source)
+{
+	static const char include[] = "include";
+	const size_t size = (size_t)source->status.st_size;
+	char *text = malloc(size + 1);
+	const char *at = text;
+	int fd = open(source->path, O_RDONLY | O_CLOEXEC);
+	bool includes = !text || fd < 0 || read(fd, text, size) != (ssize_t)size;
+
+	if (text)
+		text[size] = '\0';
+	while (!includes &&
+	       (at = memmem(at, size - (size_t)(at - text), include, strlen(include)))) {
+		at += strlen(include);
+		includes = at[strspn(at, " \t")] == '"';
+	}
+	if (fd >= 0)
+		close(fd);
+	free(text);
+	return includes;
+}
+
+static bool source_is_yara(const struct source *source)
+{
+	const char *suffix = strrchr(source->name, '.');
+
+	return !strcasecmp(suffix, ".yar") || !strcasecmp(suffix, ".yara");
+}
+
+static bool sources_add(struct sources *sources, unsigned directory, const char *name,
+			char *problem, size_t problem_size)
+{
+	struct source source = {.directory = directory};
+	int r;
+
+	if (!signature_is_file(name))
+		return true;
+	if (asprintf(&source.path, "%s/%s", sources->directories[directory].path, name) < 0)
+		return false;
+	source.name = source.path + strlen(source.path) - strlen(name);
+	r = sources_look(sources, &source, problem, problem_size);
+	if (r <= 0) {
+		free(source.path);
+		return r == 0;
+	}
+	if (source_is_yara(&source) && source_includes(&source))
+		sources->includes = true;
+	sources->files[sources->n_files++] = source;
+	sources->directories[directory].n_files++;
+	return true;
+}
+
+/* Adds all files, in the order of their names, the hidden ones too: they are loaded. */
+static bool sources_add_all(struct sources *sources, unsigned directory, char *problem,
+			    size_t problem_size)
+{
+	const char *path = sources->directories[directory].path;
+	struct dirent **entries;
+	int n = scandir(path, &entries, NULL, alphasort);
+	bool is_good = true;
+
+	/* What was published was there a moment ago. */
+	if (n < 0 && errno == ENOENT && directory == 0)
+		return true;
+	if (n < 0) {
+		sources_problem(sources, path, errno, "", problem, problem_size);
+		return false;
+	}
+	for (int i = 0; i < n; i++) {
+		is_good = is_good && sources_add(sources, directory, entries[i]->d_name, problem,
+						 problem_size);
+		free(entries[i]);
+	}
+	free(entries);
+	return is_good;
 }
 
 static void sources_add_directory(struct sources *sources, const char *path)
@@ -104,13 +167,39 @@ static void sources_add_directory(struct sources *sources, const char *path)
 	(void)snprintf(directory->path, sizeof(directory->path), "%s", path);
 }
 
+/* Signatures that were published and cannot be had are not to be missed in silence. */
+static bool sources_add_current(struct sources *sources, char *problem, size_t problem_size)
+{
+	char path[PATH_MAX + sizeof(SIGNATURE_CURRENT) + 2], resolved[PATH_MAX];
+	struct stat status;
+	int n = snprintf(path, sizeof(path), "%s/" SIGNATURE_CURRENT, sources->directories[0].path);
+	int error;
+
+	if (lstat(path, &status) < 0 ? errno == ENOENT || errno == ENOTDIR
+				     : !S_ISLNK(status.st_mode))
+		return true;
+	/* Only a directory has that in it. */
+	(void)snprintf(path + n, sizeof(path) - (size_t)n, "/.");
+	if (realpath(path, resolved)) {
+		sources_add_directory(sources, resolved);
+		return true;
+	}
+	error = errno;
+	path[n] = '\0';
+	sources_problem(sources, path, error,
+			error == EACCES ? "; all that it leads through must be open to that user"
+					: "; \"holdfast update\" mends it, or remove it",
+			problem, problem_size);
+	return false;
+}
+
 /* The same directories once more, or those of the configuration where before is NULL. */
 static struct sources *sources_list(const struct conf *conf, const struct sources *before,
 				    char *problem, size_t problem_size)
 {
 	struct sources *sources = calloc(1, sizeof(*sources));
-	char path[PATH_MAX + sizeof(SIGNATURE_CURRENT) + 1], resolved[PATH_MAX];
-	struct stat status;
+	bool is_good = true;
+	char path[PATH_MAX];
 
 	(void)snprintf(problem, problem_size, "out of memory");
 	if (!sources)
@@ -126,23 +215,12 @@ static struct sources *sources_list(const struct conf *conf, const struct source
 		for (unsigned i = 0; i < before->n_directories; i++)
 			sources_add_directory(sources, before->directories[i].path);
 	} else {
-		sources_add_directory(sources, conf_signatures_dir(conf, resolved, PATH_MAX));
-		(void)snprintf(path, sizeof(path), "%s/" SIGNATURE_CURRENT, resolved);
-		if (lstat(path, &status) == 0 && S_ISLNK(status.st_mode) &&
-		    realpath(path, resolved) && stat(resolved, &status) == 0 &&
-		    S_ISDIR(status.st_mode))
-			sources_add_directory(sources, resolved);
+		sources_add_directory(sources, conf_signatures_dir(conf, path, sizeof(path)));
+		is_good = sources_add_current(sources, problem, problem_size);
 	}
-	for (unsigned i = 0; i < sources->n_directories; i++) {
-		int r = sources_add_all(sources, i);
-
-		if (r < 0) {
-			sources_problem(sources, sources->directories[i].path, -r, problem,
-					problem_size);
-			return sources_free(sources);
-		}
-	}
-	return sources;
+	for (unsigned i = 0; i < sources->n_directories && is_good; i++)
+		is_good = sources_add_all(sources, i, problem, problem_size);
+	return is_good ? sources : sources_free(sources);
 }
 
 struct sources *sources_new(const struct conf *conf, char *problem, size_t problem_size)
@@ -168,24 +246,22 @@ struct sources *sources_free(struct sources *sources)
 
 /* --- digests --- */
 
-/* Returns 0 or a negative errno. */
-static int source_hash(const struct source *source, unsigned char *ret_digest)
+static bool source_hash(const struct source *source, unsigned char *ret_digest)
 {
 	int fd = open(source->path, O_RDONLY | O_CLOEXEC);
 	unsigned char *digest;
 	unsigned length = 0;
-	int r = -EIO;
+	bool is_read;
 
 	if (fd < 0)
-		return -errno;
+		return false;
 	digest = cl_hash_file_fd(fd, "sha256", &length);
 	close(fd);
-	if (digest && length == SHA256_SIZE) {
+	is_read = digest && length == SHA256_SIZE;
+	if (is_read)
 		memcpy(ret_digest, digest, SHA256_SIZE);
-		r = 0;
-	}
 	free(digest);
-	return r;
+	return is_read;
 }
 
 static _Noreturn void sources_tell_digests(const struct sources *sources, int fd)
@@ -193,7 +269,7 @@ static _Noreturn void sources_tell_digests(const struct sources *sources, int fd
 	for (unsigned i = 0; i < sources->n_files; i++) {
 		struct source_told told = {0};
 
-		told.error = -source_hash(&sources->files[i], told.digest);
+		told.is_read = source_hash(&sources->files[i], told.digest);
 		if (write(fd, &told, sizeof(told)) != sizeof(told))
 			_exit(1);
 	}
@@ -228,16 +304,14 @@ bool sources_hash(struct sources *sources, char *problem, size_t problem_size)
 }
 
 /* A message is shorter than PIPE_BUF, so it comes as a whole. */
-static bool sources_hear_digests(struct sources *sources, char *problem, size_t problem_size)
+static bool sources_hear_digests(struct sources *sources)
 {
 	for (unsigned i = 0; i < sources->n_files; i++) {
 		struct source *source = &sources->files[i];
-		struct source_told told = {.error = EIO};
+		struct source_told told;
 
-		if (read(sources->digests, &told, sizeof(told)) != sizeof(told) || told.error) {
-			sources_problem(sources, source->path, told.error, problem, problem_size);
+		if (read(sources->digests, &told, sizeof(told)) != sizeof(told) || !told.is_read)
 			return false;
-		}
 		memcpy(source->digest, told.digest, sizeof(told.digest));
 	}
 	return true;
@@ -270,29 +344,22 @@ static bool sources_are_equal(const struct sources *sources, const struct source
 		if (strcmp(a->path, b->path) != 0)
 			return false;
 		if (!source_is_untouched(a, sources->listed_at, b) &&
-		    (source_hash(b, digest) < 0 || memcmp(a->digest, digest, SHA256_SIZE) != 0))
+		    (!source_hash(b, digest) || memcmp(a->digest, digest, SHA256_SIZE) != 0))
 			return false;
 	}
 	return true;
 }
 
-bool sources_settle(struct sources *sources, char *problem, size_t problem_size)
+bool sources_settle(struct sources *sources)
 {
-	struct sources *after;
-	bool is_same;
+	char problem[WIRE_TEXT_MAX];
+	struct sources *after = NULL;
 
-	if (!sources_hear_digests(sources, problem, problem_size))
-		return false;
-	after = sources_list(sources->conf, sources, problem, problem_size);
-	if (!after)
-		return false;
-	is_same = sources_are_equal(sources, after);
-	if (!is_same)
-		(void)snprintf(problem, problem_size,
-			       "signatures: those in %s changed while they were loaded",
-			       sources->directories[0].path);
+	if (!sources->vanished && sources_hear_digests(sources))
+		after = sources_list(sources->conf, sources, problem, sizeof(problem));
+	sources->is_settled = after && !after->vanished && sources_are_equal(sources, after);
 	(void)sources_free(after);
-	return is_same;
+	return sources->is_settled;
 }
 
 /* --- describing --- */
@@ -362,7 +429,8 @@ static unsigned sources_write(const struct sources *sources, FILE *text,
 		if (database.version)
 			(void)snprintf(version, sizeof(version), "%u", database.version);
 		else
-			(void)snprintf(version, sizeof(version), "%.*s", SHOWN_DIGITS, digits);
+			(void)snprintf(version, sizeof(version), "%.*s", SHOWN_DIGITS,
+				       sources->is_settled ? digits : "?");
 		shown = sources_show(info, shown, source->name, version);
 		if (database.built_at > *newest)
 			*newest = database.built_at;
@@ -392,6 +460,10 @@ int sources_describe(const struct sources *sources, struct wire_engine_info *inf
 		n = -ENOMEM;
 	else
 		memcpy(&info->set, digest, sizeof(info->set));
+	/* What is not known byte by byte is like no other set. */
+	if ((!sources->is_settled || sources->includes) &&
+	    getrandom(&info->set, sizeof(info->set), 0) != sizeof(info->set))
+		n = -EIO;
 	free(text);
 	return n;
 }

@@ -5,7 +5,7 @@
 #include "../common/errand.h"
 #include "../common/sandbox.h"
 #include "../common/signature.h"
-#include "container.h"
+#include "count.h"
 #include "message.h"
 
 #include <dirent.h>
@@ -113,7 +113,10 @@ static int trial_load(struct trial_run *run, struct cl_engine *engine, char *pro
 
 	run->index = 0;
 	message_forget();
+	/* Each load is the proof for the next, which need not be of another file. */
+	count_watch();
 	r = cl_load(run->files[run->file], engine, &loaded, options);
+	count_prevent();
 	if (r != CL_SUCCESS)
 		return trial_problem(run->files[run->file], r, problem, problem_size);
 	run->signatures += loaded;
@@ -219,13 +222,19 @@ static int trial_child(void *context, char *problem, size_t problem_size)
 	if (r < 0) {
 		(void)snprintf(problem, problem_size, "%s: cannot try these signatures: %s",
 			       trial->path, strerror(-r));
-		return r == -EBADMSG ? -EIO : r;
+		return r == -EBADMSG || r == -ETIMEDOUT ? -EIO : r;
 	}
 	message_listen();
 	if (trial->verify)
 		r = trial->verify(trial->path, trial->database, problem, problem_size);
 	while (r == 0 && run->file < run->n_files)
 		r = trial_slice(run, problem, problem_size);
+	/* Of what this child may have. */
+	if (r == -ENOMEM) {
+		(void)snprintf(problem, problem_size, "%s: it takes more than %u MB to load",
+			       trial->path, (unsigned)(TRIAL_MAX_MEMORY >> 20));
+		r = -EBADMSG;
+	}
 	return r < 0 ? r : run->signatures > INT_MAX ? INT_MAX : (int)run->signatures;
 }
 
@@ -244,7 +253,7 @@ int trial_run(const struct trial *trial, uint32_t *ret_signatures, char *problem
 	int r = errand_run(&errand, problem, problem_size);
 
 	if (r < 0)
-		return r;
+		return r == -ETIMEDOUT ? -EBADMSG : r;
 	*ret_signatures = (uint32_t)r;
 	return 0;
 }

@@ -29,6 +29,7 @@ struct trial {
 };
 
 /* trial_run() returns 0 with how many signatures there are in *ret_signatures; or a negative errno
- * with the reason in problem: -EBADMSG where the signatures are at fault. */
+ * with the reason in problem: -EBADMSG where the signatures are at fault, also by taking more time
+ * or memory than they may; -ENOMEM where the machine has none. */
 int trial_run(const struct trial *trial, uint32_t *ret_signatures, char *problem,
 	      size_t problem_size);

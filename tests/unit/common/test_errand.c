@@ -134,7 +134,9 @@ static int limit_of_cpu(void *context, char *text, size_t size)
 	sigset_t blocked;
 
 	(void)sigprocmask(SIG_SETMASK, NULL, &blocked);
-	return getrlimit(RLIMIT_CPU, &limit) == 0 && !sigismember(&blocked, SIGXCPU)
+	/* SIGKILL, at the hard limit, would look as if memory had run out. */
+	return getrlimit(RLIMIT_CPU, &limit) == 0 && !sigismember(&blocked, SIGXCPU) &&
+			       limit.rlim_max > limit.rlim_cur
 		       ? (int)limit.rlim_cur
 		       : -1;
 }
@@ -154,6 +156,19 @@ static void it_has_little(void **state)
 	(void)sigprocmask(SIG_SETMASK, &blocked, &before);
 	assert_int_equal(run(limit_of_cpu, NULL), 60);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* As a service manager may set them. */
+static void lower_limits_stay(void **state)
+{
+	const struct rlimit low = {.rlim_cur = 2048, .rlim_max = 2048};
+	int status, zero = 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(setrlimit(RLIMIT_FSIZE, &low) < 0 || run(answer, &zero) != 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static int say_parent(void *context, char *text, size_t size)
@@ -212,6 +227,7 @@ int main(void)
 		cmocka_unit_test(its_death_is_an_answer),
 		cmocka_unit_test(it_does_not_wait_for_ever),
 		cmocka_unit_test(it_has_little),
+		cmocka_unit_test(lower_limits_stay),
 		cmocka_unit_test(it_ends_with_its_parent),
 		cmocka_unit_test(nothing_leaks),
 	};

@@ -19,6 +19,7 @@ static struct {
 	off_t good_to;	     /* fail from here on */
 	int error;	     /* with this; 0: they end there, as the file does */
 	const char *changes; /* a file that is written while signatures are loaded; NULL: none */
+	const char *removes; /* one that goes before its directory is loaded; NULL: none */
 	bool is_counted, is_loaded; /* whether test.hdb can be opened for that meanwhile */
 } fake;
 
@@ -47,8 +48,11 @@ cl_error_t __wrap_cl_load(const char *path, struct cl_engine *engine, unsigned *
 
 cl_error_t __wrap_cl_load(const char *path, struct cl_engine *engine, unsigned *n, unsigned options)
 {
-	cl_error_t r = __real_cl_load(path, engine, n, options);
+	cl_error_t r;
 
+	if (fake.removes && strstr(path, "/signatures"))
+		(void)unlink(fake.removes);
+	r = __real_cl_load(path, engine, n, options);
 	if (!strstr(path, "/signatures"))
 		return r;
 	fake.is_counted = can_open("signatures/test.hdb", "r");
@@ -233,17 +237,42 @@ static void a_descriptor_that_cannot_be_read_anyhow_is_not_clean(void **state)
 	assert_verdict(scan(*state, "file", O_DIRECT), VERDICT_FAILED, "Invalid argument");
 }
 
-static void assert_change_refused(struct fixture *fixture, const char *path)
+/* What was loaded is in use, as there may be nothing else, but is like no other set. */
+static void assert_change_told(struct fixture *fixture, const char *path)
 {
-	char expected[PATH_MAX + 64];
+	char expected[PATH_MAX + 256];
+	uint64_t set;
 
 	fake.changes = path;
-	assert_false(load(fixture));
-	(void)snprintf(expected, sizeof(expected),
-		       "signatures: those in %s/signatures changed while they were loaded",
-		       scratch);
-	assert_string_equal(fixture->problem, expected);
+	assert_true(load(fixture));
+	set = fixture->set.info.set;
+	(void)clam_free(fixture->clam);
+	assert_int_equal(unlink(path), 0);
+	assert_true(load(fixture));
 	fake.changes = NULL;
+	(void)snprintf(
+		expected, sizeof(expected),
+		"signatures: those in %s/signatures changed while they were loaded; what was "
+		"loaded is in use, but no verdict is kept beyond the next reload",
+		scratch);
+	assert_string_equal(fixture->set.warning, expected);
+	assert_int_not_equal(fixture->set.info.set, set);
+	assert_int_not_equal(fixture->set.info.set, 0);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* Once they have settled. */
+static void assert_same_again(struct fixture *fixture)
+{
+	uint64_t set;
+
+	(void)clam_free(fixture->clam);
+	assert_true(load(fixture));
+	assert_string_equal(fixture->set.warning, "");
+	set = fixture->set.info.set;
+	(void)clam_free(fixture->clam);
+	assert_true(load(fixture));
+	assert_int_equal(fixture->set.info.set, set);
 }
 
 /* What the fetcher has put there, with a signature for a file of this text. */
@@ -269,25 +298,42 @@ static struct wire_verdict scan_published(struct fixture *fixture)
 	return scan(fixture, "file", 0);
 }
 
-static void signatures_that_change_while_they_are_loaded_are_refused(void **state)
+static void signatures_that_change_while_they_are_loaded_are_in_use(void **state)
 {
-	assert_change_refused(*state, "signatures/more.hdb");
-	/* Once they have settled they are loaded. */
-	assert_true(load(*state));
+	struct fixture *fixture = *state;
+
+	assert_change_told(fixture, "signatures/more.hdb");
+	assert_int_equal(fixture->set.info.signatures, 2);
+	assert_int_equal(fixture->set.info.test_only, 0);
+	assert_same_again(fixture);
 }
 
 static void so_are_published_ones(void **state)
 {
 	publish("published.ndb", published);
-	assert_change_refused(*state, "signatures/sets/1/more.hdb");
-	assert_change_refused(*state, "signatures/sets/1/other.hdb");
-	assert_true(load(*state));
+	assert_change_told(*state, "signatures/sets/1/more.hdb");
+	assert_verdict(scan_published(*state), VERDICT_INFECTED, "Published.UNOFFICIAL");
+	assert_same_again(*state);
+}
+
+/* What it was for is not found. */
+static void a_file_that_is_gone_when_it_is_to_be_loaded_is_not(void **state)
+{
+	struct fixture *fixture = *state;
+
+	publish("published.ndb", published);
+	fake.removes = "signatures/sets/1/published.ndb";
+	assert_false(load(fixture));
+	assert_non_null(strstr(fixture->problem, "signatures: cannot load "));
 }
 
 static void what_is_no_signature_may_change(void **state)
 {
+	struct fixture *fixture = *state;
+
 	fake.changes = "signatures/freshclam.dat";
-	assert_true(load(*state));
+	assert_true(load(fixture));
+	assert_string_equal(fixture->set.warning, "");
 }
 
 static void published_signatures_are_loaded_too(void **state)
@@ -374,6 +420,27 @@ static void lines_are_not_counted_before_they_are_loaded(void **state)
 	assert_true(fake.is_loaded);
 }
 
+static void rules_that_are_included_are_loaded(void **state)
+{
+	static const char *const names[] = {"b.yar", "b.YARA", "b.inc", "b.db"};
+	static const char rule[] = "rule b { strings: $a = \"what is included\" condition: $a }\n";
+	char path[64], include[64];
+
+	scratch_write("file", "this is what is included here", 29);
+	assert_int_equal(mkdir("signatures/inc", 0755), 0);
+	for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+		int n = snprintf(include, sizeof(include), "include \"inc/%s\"\n", names[i]);
+
+		(void)snprintf(path, sizeof(path), "signatures/inc/%s", names[i]);
+		scratch_write(path, rule, sizeof(rule) - 1);
+		scratch_write("signatures/a.yar", include, (size_t)n);
+		assert_true(load(*state));
+		assert_verdict(scan(*state, "file", 0), VERDICT_INFECTED, "YARA.b.UNOFFICIAL");
+		(void)clam_free(((struct fixture *)*state)->clam);
+		((struct fixture *)*state)->clam = NULL;
+	}
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -385,8 +452,9 @@ int main(void)
 		TEST(what_cannot_be_read_is_not_clean),
 		TEST(a_file_that_shrinks_is_no_error),
 		TEST(a_descriptor_that_cannot_be_read_anyhow_is_not_clean),
-		TEST(signatures_that_change_while_they_are_loaded_are_refused),
+		TEST(signatures_that_change_while_they_are_loaded_are_in_use),
 		TEST(so_are_published_ones),
+		TEST(a_file_that_is_gone_when_it_is_to_be_loaded_is_not),
 		TEST(what_is_no_signature_may_change),
 		TEST(published_signatures_are_loaded_too),
 		TEST(published_signatures_are_enough),
@@ -395,6 +463,7 @@ int main(void)
 		TEST(a_database_that_is_loaded_twice_is_warned_of),
 		TEST(what_cannot_be_loaded_is_named),
 		TEST(lines_are_not_counted_before_they_are_loaded),
+		TEST(rules_that_are_included_are_loaded),
 	};
 
 	return cmocka_run_group_tests_name("clam", tests, scratch_setup, scratch_teardown);

@@ -5,8 +5,10 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define MODE_OF_COUNT "r"
 
@@ -42,19 +44,29 @@ static void count_note(const char *mode)
 	(void)snprintf(count.modes + length, sizeof(count.modes) - length, "%s ", mode);
 }
 
+static bool count_is_superfluous(const char *path, const char *mode)
+{
+	static const char *const suffixes[] = {".hdb", ".hdu", ".hsb", ".hsu", ".mdb", ".mdu",
+					       ".msb", ".msu", ".ndb", ".ndu", ".ldb", ".ldu"};
+	const char *dot = strcmp(mode, MODE_OF_COUNT) == 0 ? strrchr(path, '.') : NULL;
+
+	for (size_t i = 0; dot && i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+		if (!strcasecmp(dot, suffixes[i]))
+			return true;
+	return false;
+}
+
 /* In the place of the one of libc, for this program and the libraries in it. */
 FILE *fopen64(const char *path, const char *mode)
 {
-	static FILE *(*real)(const char *, const char *);
+	FILE *(*real)(const char *, const char *);
 
 	if (count.watches && signature_is_file(path))
 		count_note(mode);
-	if (count.prevents && !strcmp(mode, MODE_OF_COUNT) && signature_is_file(path) &&
-	    !signature_is_container(path)) {
+	if (count.prevents && count_is_superfluous(path, mode)) {
 		errno = EPERM;
 		return NULL;
 	}
-	if (!real)
-		*(void **)&real = dlsym(RTLD_NEXT, "fopen64");
+	*(void **)&real = dlsym(RTLD_NEXT, "fopen64");
 	return real(path, mode);
 }
