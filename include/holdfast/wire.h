@@ -38,7 +38,7 @@ enum wire_type {
 	WIRE_READY,
 	WIRE_FAILED, /* the child could not do what was asked; text says why */
 	WIRE_PONG,
-	WIRE_SWITCHED, /* guard: the engine introduced last has taken over */
+	WIRE_SWITCHED, /* guard: another engine has taken over */
 	WIRE_UPDATE,   /* guard: somebody asks for fresh signatures; fd: a socket to tell him on */
 	WIRE_FETCHED,  /* fetcher: the run is over */
 	WIRE_WATCH,    /* reader of the configuration; fd: inotify on the directory of signatures */
@@ -109,9 +109,16 @@ enum wire_peer_role {
 struct wire_peer {
 	struct wire_header header;
 	uint32_t role; /* enum wire_peer_role */
-	uint32_t unused;
+	int32_t pid;   /* of the process at the other end; 0: any */
 };
 _Static_assert(sizeof(struct wire_peer) == 16, "wire format");
+
+struct wire_switched {
+	struct wire_header header;
+	int32_t engine; /* its pid, as it was introduced */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_switched) == 16, "wire format");
 
 struct wire_trusted_pid {
 	struct wire_header header;

@@ -148,6 +148,10 @@ static void status_judge(struct status *status)
 		status_warn(status, STATUS_NOT_PROTECTING,
 			    "no engine can be started: opens are answered by on-failure; the log "
 			    "says why");
+	else if (!reply->workers_alive)
+		status_warn(status, STATUS_WARNING,
+			    "no worker: what is not known waits, and is then answered by "
+			    "on-timeout");
 	if (reply->mode == CONTROL_MODE_NOTIFY)
 		status_warn(status, STATUS_WARNING,
 			    "mode = notify: malware is reported, not blocked");

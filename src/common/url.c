@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -113,11 +114,26 @@ char *url_display(const char *url, char *buffer, size_t size)
 	return buffer;
 }
 
+/* How much of host, as url_host() returns it, is the host; its port goes to ret_port. */
+static size_t url_host_length(const char *url, const char *host, unsigned long *ret_port)
+{
+	size_t length = *host == '[' ? strcspn(host, "]/?#") : strcspn(host, ":/?#");
+
+	length += host[length] == ']';
+	*ret_port = host[length] == ':' ? strtoul(host + length + 1, NULL, 10) : 0;
+	if (!*ret_port)
+		*ret_port = strncasecmp(url, "https:", 6) ? 80 : 443;
+	return length;
+}
+
 bool url_same_server(const char *a, const char *b)
 {
 	const char *host_a = url_host(a), *host_b = url_host(b);
-	size_t scheme = strcspn(a, ":"), length = strcspn(host_a, "/?#");
+	size_t scheme = strcspn(a, ":");
+	unsigned long port_a, port_b;
+	size_t length = url_host_length(a, host_a, &port_a);
 
 	return scheme == strcspn(b, ":") && !strncasecmp(a, b, scheme) &&
-	       length == strcspn(host_b, "/?#") && !strncasecmp(host_a, host_b, length);
+	       length == url_host_length(b, host_b, &port_b) && port_a == port_b &&
+	       !strncasecmp(host_a, host_b, length);
 }

@@ -22,10 +22,10 @@ char *url_normalize(const char *url, unsigned schemes, const char **problem);
  * buffer that the next call overwrites; "" where there is none. Not for threads. */
 const char *url_file_name(const char *url);
 
-/* url_same_server() says whether two URLs have scheme, host and port in common. */
+/* url_same_server() says whether two URLs have scheme, host and port in common, whoever the user
+ * is and whether a port that is the usual one is written. */
 bool url_same_server(const char *a, const char *b);
 
 /* url_display() writes a URL to buffer without what may be secret in it, a password and all that
- * follows a question mark: for logs. Returns
- * buffer. */
+ * follows a question mark or a #: for logs. Returns buffer. */
 char *url_display(const char *url, char *buffer, size_t size);

@@ -251,7 +251,7 @@ static uint64_t database_resume_at(const struct database *database, int fd)
 }
 
 /* What comes may be older than the head had it, or no database: it is not fetched to its end to see
- * that. */
+ * that. database_check() says what is wrong with it. */
 static bool database_is_newer(void *context)
 {
 	struct database *database = context;
@@ -283,8 +283,6 @@ static enum outcome database_download(struct database *database, int fd, uint64_
 		database_get(database, file, &request, &reply);
 		if (reply.result == TRANSFER_DONE)
 			return OUTCOME_DONE;
-		if (!database_is_newer(database))
-			return OUTCOME_DONE; /* database_check() says what is wrong with it */
 		if (reply.result == TRANSFER_BROKEN && reply.size > before) {
 			request.from = reply.size;
 		} else if (reply.result == TRANSFER_REFUSED && before) {

@@ -98,6 +98,13 @@ static void run_save(const struct run *run, const struct state *state)
 			    strerror(-r));
 }
 
+static void run_cool(struct source *source, const struct source *cooled)
+{
+	source->cool_since = cooled->cool_since;
+	source->cool_until = cooled->cool_until;
+	memcpy(source->problem, cooled->problem, sizeof(source->problem));
+}
+
 /* A server that wants to be left alone is, by all that is asked of it, and after a kill too. What
  * is forbidden may be one file. */
 static void run_cool_down(struct run *run, const struct source *cooled,
@@ -105,17 +112,19 @@ static void run_cool_down(struct run *run, const struct source *cooled,
 {
 	log_warning("signatures: %s is not asked any more for %lld s: %s", cooled->url,
 		    (long long)(cooled->cool_until - run_now()), cooled->problem);
-	for (unsigned i = 0; i < run->state->n_sources && reply->status != 403; i++) {
-		struct source *source = &run->state->sources[i];
+	for (unsigned i = 0; i < run->state->n_sources; i++) {
+		struct source *source = &run->state->sources[i], *saved;
 
-		if (source == cooled || !url_same_server(source->url, cooled->url))
+		if (source != cooled &&
+		    (reply->status == 403 || !url_same_server(source->url, cooled->url)))
 			continue;
-		source->cool_since = cooled->cool_since;
-		source->cool_until = cooled->cool_until;
-		memcpy(source->problem, cooled->problem, sizeof(source->problem));
+		/* One that is to be left alone for longer is. */
+		if (source_may_ask(source, run_now()) || source->cool_until < cooled->cool_until)
+			run_cool(source, cooled);
+		saved = state_source(run->before, source->url);
+		if (saved)
+			run_cool(saved, source);
 	}
-	memcpy(run->before->sources, run->state->sources, sizeof(run->before->sources));
-	run->before->n_sources = run->state->n_sources;
 	run_save(run, run->before);
 }
 

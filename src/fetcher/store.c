@@ -291,14 +291,19 @@ static int store_visit_replaced(const struct store *store, const char *name, voi
 
 static int store_take_lock(struct store *store, bool *ret_busy, char *problem, size_t problem_size)
 {
+	int r;
+
 	store->lock =
 		openat(store->fd, STORE_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (store->lock < 0)
 		return store_fail(store, -errno, "open", STORE_LOCK, problem, problem_size);
 	if (flock(store->lock, LOCK_EX | LOCK_NB) == 0)
 		return 0;
-	if (errno != EWOULDBLOCK)
-		return store_fail(store, -errno, "lock", STORE_LOCK, problem, problem_size);
+	r = -errno;
+	close(store->lock);
+	store->lock = -1; /* what is there is another run's */
+	if (r != -EWOULDBLOCK)
+		return store_fail(store, r, "lock", STORE_LOCK, problem, problem_size);
 	*ret_busy = true;
 	(void)snprintf(problem, problem_size,
 		       "another update of %s is under way; wait until it has ended",

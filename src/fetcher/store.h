@@ -9,7 +9,7 @@
  *   sets/N       a set: files that are never changed, hard links where two sets share one. The two
  *                last ones are kept: an engine may be reading the older one
  *   fetch/       state.json, lock, partial/ (broken downloads), work/ (empty at the beginning of
- *                each run), adopted/ (the names that store_adopt() has found)
+ *                each run, gone at its end), replaced/ (what store_replace() was told of)
  *
  * A set is published by renaming a symbolic link, after everything it leads to has reached the
  * disk: whoever looks, after a kill or a power cut too, sees the old set or the new one.

@@ -44,10 +44,11 @@ struct transfer {
 	/* The request under way. */
 	const struct transfer_request *request;
 	struct transfer_reply *reply;
-	bool decided; /* reply says the result, whatever libcurl makes of it */
-	bool begun;   /* the body that was asked for is coming */
-	bool looked;  /* at how it begins */
-	uint64_t end; /* size in fd when all has come; UINT64_MAX: not known */
+	bool decided;	 /* reply says the result, whatever libcurl makes of it */
+	bool begun;	 /* the body that was asked for is coming */
+	bool looked;	 /* at how it begins */
+	uint64_t offset; /* in fd, of the first byte that comes */
+	uint64_t end;	 /* size in fd when all has come; UINT64_MAX: not known */
 	size_t headers;
 	int64_t began_ms;
 	int64_t progress_ms; /* when it was told last */
@@ -193,7 +194,7 @@ static bool transfer_begin_at(struct transfer *transfer, uint64_t offset, int64_
 	if (ftruncate(request->fd, (off_t)offset) < 0)
 		return transfer_fail(transfer, TRANSFER_LOCAL, "cannot be written: %s",
 				     strerror(errno));
-	transfer->reply->size = offset;
+	transfer->reply->size = transfer->offset = offset;
 	transfer->begun = true;
 	return true;
 }
@@ -236,8 +237,7 @@ static bool transfer_look(struct transfer *transfer)
 	if (!request->look_at || transfer->looked || transfer->reply->size < request->look_at)
 		return true;
 	transfer->looked = true;
-	return request->look(request->look_context) ||
-	       transfer_fail(transfer, TRANSFER_REFUSED, "what it sends is not wanted");
+	return request->look(request->look_context) || transfer_succeed(transfer, TRANSFER_DONE);
 }
 
 /* Takes in a piece of the body. Returns whether more is wanted. */
@@ -264,15 +264,23 @@ static int64_t transfer_now_ms(void)
 	return (int64_t)(clock_monotonic_us() / CLOCK_US_PER_MS);
 }
 
+/* What we ask for no faster than, bytes a second; 0: as fast as it comes. */
+static uint64_t transfer_rate(const struct transfer *transfer)
+{
+	uint64_t limit = transfer->request->first ? 0 : transfer->conf->rate_limit;
+
+	return limit && limit < RATE_MIN ? RATE_MIN : limit;
+}
+
 /* A server that just keeps it from being called slow must not keep everybody waiting. */
 static bool transfer_is_dragging(const struct transfer *transfer)
 {
 	int64_t seconds = (transfer_now_ms() - transfer->began_ms) / 1000;
-	uint64_t rate = transfer->conf->rate_limit / 2;
+	uint64_t rate = transfer_rate(transfer) / 2;
 	uint64_t pace = rate && rate < PACE_MIN ? rate : PACE_MIN;
 
 	return seconds > PATIENCE_S &&
-	       (transfer->reply->size - transfer->request->from) / (uint64_t)seconds < pace;
+	       (transfer->reply->size - transfer->offset) / (uint64_t)seconds < pace;
 }
 
 static void transfer_tell(struct transfer *transfer)
@@ -378,8 +386,7 @@ static bool transfer_set_bounds(struct transfer *transfer)
 {
 	const struct transfer_request *request = transfer->request;
 	bool is_https = !strncasecmp(request->url, "https:", 6);
-	uint64_t limit = request->first ? 0 : transfer->conf->rate_limit;
-	curl_off_t rate = limit && limit < RATE_MIN ? RATE_MIN : (curl_off_t)limit;
+	curl_off_t rate = (curl_off_t)transfer_rate(transfer);
 	long slow = rate && rate / 4 < SLOW_BYTES ? (long)rate / 4 : SLOW_BYTES;
 
 	return SET(PROTOCOLS_STR, "http,https") &&

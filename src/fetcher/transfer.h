@@ -24,7 +24,8 @@ enum transfer_result {
 	TRANSFER_BROKEN,    /* no connection, or it ended before the end: what came is in fd */
 	TRANSFER_REFUSED,   /* another answer, a loop of redirects, a certificate that is not right,
 			       more than max_size bytes. With from and status 416: what is in fd
-			       is not a beginning of what there is */
+			       is not a beginning of what there is; where there is just as much,
+			       that is DONE */
 	TRANSFER_LOCAL,	    /* it is us: the disk is full, our certificate cannot be read, ... */
 	TRANSFER_RESULT_COUNT
 };
@@ -38,13 +39,11 @@ struct transfer_request {
 			      that sends everything makes us begin again from 0, as a file: does */
 	uint64_t first;	   /* without from: ask for the first so many bytes only, 0: all. A server
 			      that sends more is cut off there, and that is TRANSFER_DONE */
-	const char *if_range;	       /* with from: the ETag under which they came; NULL: none.
-					  Only with one can "there is no more" (416) be
-					  TRANSFER_DONE */
+	const char *if_range;	       /* with from: the ETag under which they came; NULL: none */
 	const char *if_none_match;     /* etag of a reply; NULL: none */
 	const char *if_modified_since; /* last_modified of a reply; NULL: none */
 	/* Once the first look_at bytes are in fd (0: never) it is asked whether the rest is wanted;
-	 * if not, that is REFUSED. */
+	 * if not, it is cut off there, and that is DONE. */
 	uint64_t look_at;
 	bool (*look)(void *context);
 	void *look_context;

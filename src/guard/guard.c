@@ -306,7 +306,7 @@ static int guard_take_peer(void *context, struct chan_message *message)
 	case WIRE_PEER_PORTER:
 		return guard_take_demand(guard, message->fd);
 	case WIRE_PEER_ENGINE:
-		r = pool_add_engine(guard->gate.pool, message->fd);
+		r = pool_add_engine(guard->gate.pool, message->fd, peer->pid);
 		break;
 	default:
 		r = -EPROTO;
@@ -319,25 +319,25 @@ static int guard_take_peer(void *context, struct chan_message *message)
 	return r == -EPROTO ? r : 0;
 }
 
-static void guard_say(struct guard *guard, enum wire_type type)
-{
-	const struct wire_plain message = {.header = WIRE_INIT(type, struct wire_plain)};
-
-	(void)chan_send(guard->channel, &message.header, -1);
-}
-
 static void guard_say_alive(void *context)
 {
-	guard_say(context, WIRE_PONG);
+	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
+	const struct guard *guard = context;
+
+	(void)chan_send(guard->channel, &pong.header, -1);
 }
 
 static void guard_on_switched(void *context)
 {
 	struct guard *guard = context;
+	const struct wire_switched switched = {
+		.header = WIRE_INIT(WIRE_SWITCHED, struct wire_switched),
+		.engine = pool_engine(guard->gate.pool),
+	};
 
 	if (guard->scheduler)
 		scheduler_set_engine(guard->scheduler, pool_info(guard->gate.pool));
-	guard_say(guard, WIRE_SWITCHED);
+	(void)chan_send(guard->channel, &switched.header, -1);
 }
 
 static void guard_on_denied(void *context, int32_t pid, struct file_id id,

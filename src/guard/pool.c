@@ -35,6 +35,7 @@ struct engine {
 	struct pool *pool;
 	sd_event_source *source;
 	int fd; /* -1: the engine died, its workers go on */
+	int32_t pid;
 	bool retired;
 	struct wire_engine_info info;
 	struct databases databases;
@@ -307,7 +308,7 @@ static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
-int pool_add_engine(struct pool *pool, int fd)
+int pool_add_engine(struct pool *pool, int fd, int32_t pid)
 {
 	struct engine *engine;
 	int r;
@@ -318,7 +319,7 @@ int pool_add_engine(struct pool *pool, int fd)
 	engine = calloc(1, sizeof(*engine));
 	if (!engine)
 		return -ENOMEM;
-	*engine = (struct engine){.pool = pool, .fd = fd};
+	*engine = (struct engine){.pool = pool, .fd = fd, .pid = pid};
 	r = sd_event_add_io(pool->event, &engine->source, fd, EPOLLIN, engine_on_readable, engine);
 	if (r < 0) {
 		free(engine);
@@ -329,6 +330,11 @@ int pool_add_engine(struct pool *pool, int fd)
 	DL_APPEND(pool->engines, engine);
 	pool->n_engines++;
 	return 0;
+}
+
+int32_t pool_engine(const struct pool *pool)
+{
+	return pool->current ? pool->current->pid : 0;
 }
 
 static struct worker *pool_find_idle(const struct pool *pool)

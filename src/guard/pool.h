@@ -41,10 +41,13 @@ struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, v
 struct pool *pool_free(struct pool *pool);
 
 /*
- * pool_add_engine() takes the socket to an engine that has loaded its signatures. Returns 0 or a
- * negative errno, -ENOSPC when there are too many; then fd stays the caller's.
+ * pool_add_engine() takes the socket to the engine of this pid that has loaded its signatures.
+ * Returns 0 or a negative errno, -ENOSPC when there are too many; then fd stays the caller's.
  */
-int pool_add_engine(struct pool *pool, int fd);
+int pool_add_engine(struct pool *pool, int fd, int32_t pid);
+
+/* pool_engine() returns the pid of the current engine; 0: there is none. */
+int32_t pool_engine(const struct pool *pool);
 
 /*
  * pool_release() lets go of all engines, so that their memory is free for the next one: they get no

@@ -21,8 +21,11 @@
 #define QUIET_US (10 * CLOCK_US_PER_SEC)
 #define WAIT_US	 (120 * CLOCK_US_PER_SEC)
 
-/* A file that is being written to is of no use until it is closed, or moved to its name. */
-#define CHANGED (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+/* IN_ATTRIB: it may have been unreadable. IN_CREATE: a link, symbolic or not, raises nothing else;
+ * nor does a file that is then written, until it is (IN_MODIFY), which is of no use before it is
+ * closed. */
+#define CHANGED (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB)
+#define WATCHED (CHANGED | IN_CREATE | IN_MODIFY)
 #define GONE	(IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)
 
 /* --- beginning to watch --- */
@@ -59,7 +62,7 @@ int changes_open(const struct conf *conf, char *problem, size_t problem_size)
 		return -1;
 	}
 	fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (fd >= 0 && inotify_add_watch(fd, directory, CHANGED | IN_MOVE_SELF | IN_ONLYDIR) >= 0)
+	if (fd >= 0 && inotify_add_watch(fd, directory, WATCHED | IN_MOVE_SELF | IN_ONLYDIR) >= 0)
 		return fd;
 	(void)snprintf(problem, problem_size, not_noticed, directory, strerror(errno));
 	if (fd >= 0)
@@ -82,10 +85,31 @@ static bool changes_concerns(const struct inotify_event *event)
 {
 	if (event->mask & IN_Q_OVERFLOW)
 		return true;
-	if (!(event->mask & CHANGED) || !event->len)
+	if (!(event->mask & WATCHED) || !event->len)
 		return false;
 	return !strcmp(event->name, SIGNATURE_CURRENT) ||
 	       (!(event->mask & IN_ISDIR) && signature_is_file(event->name));
+}
+
+static void changes_note(struct changes *changes, uint32_t mask)
+{
+	uint64_t now = clock_monotonic_us();
+
+	if (mask & IN_CREATE) {
+		changes->created_us = now;
+		return;
+	}
+	if (mask & IN_MODIFY) {
+		/* What was created is being written, however slowly: its end will be told, and what
+		 * else has changed waits for it. */
+		changes->created_us = 0;
+		if (changes->first_us)
+			changes->last_us = now;
+		return;
+	}
+	changes->last_us = now;
+	if (!changes->first_us)
+		changes->first_us = now;
 }
 
 static void changes_take_event(struct service *service, const struct inotify_event *event)
@@ -95,17 +119,14 @@ static void changes_take_event(struct service *service, const struct inotify_eve
 
 	if (changes->fd < 0)
 		return; /* what follows the warning below */
-	if (changes_concerns(event)) {
-		changes->last_us = clock_monotonic_us();
-		if (!changes->first_us)
-			changes->first_us = changes->last_us;
-	}
+	if (changes_concerns(event))
+		changes_note(changes, event->mask);
 	if (!(event->mask & GONE))
 		return;
 	log_warning("the directory of signatures, %s, was moved, removed or unmounted: what is "
 		    "loaded stays in use, and changes are not noticed until the next reload",
 		    conf_signatures_dir(service->conf, directory, sizeof(directory)));
-	changes->first_us = changes->last_us = 0;
+	changes->first_us = changes->last_us = changes->created_us = 0;
 	changes_close(changes);
 }
 
@@ -151,18 +172,19 @@ void changes_watch(struct service *service, int fd, const char *problem)
 void changes_forget(struct service *service)
 {
 	changes_read(service);
-	service->changes.first_us = service->changes.last_us = 0;
+	service->changes.first_us = service->changes.last_us = service->changes.created_us = 0;
 }
 
 void changes_tick(struct service *service)
 {
 	const struct changes *changes = &service->changes;
 	uint64_t now = clock_monotonic_us();
+	bool is_quiet = now - changes->last_us >= QUIET_US && now - changes->created_us >= QUIET_US;
 
-	if (!changes->first_us ||
-	    (now - changes->last_us < QUIET_US && now - changes->first_us < WAIT_US))
+	if (!(changes->first_us && (is_quiet || now - changes->first_us >= WAIT_US)) &&
+	    !(changes->created_us && is_quiet))
 		return;
 	log_notice("the signatures have changed: they are reloaded");
 	changes_forget(service);
-	reload_begin(service);
+	reload_begin_unasked(service);
 }

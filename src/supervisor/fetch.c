@@ -9,14 +9,20 @@
 #include "due.h"
 #include "service.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 /* One that says nothing for so long hangs: while it fetches it says so every few seconds, and what
  * it tries takes less. */
 #define SILENT_US (1800 * CLOCK_US_PER_SEC)
+
+/* And so long it may take whatever it says, and to end after its last word. */
+#define RUN_US (12 * 3600 * CLOCK_US_PER_SEC)
+#define END_US (60 * CLOCK_US_PER_SEC)
 
 /* Suspended machines, and clocks that are set, must not keep it from running. */
 static uint64_t fetch_now_us(void)
@@ -66,8 +72,11 @@ static bool fetch_start(struct service *service)
 	struct fetch *fetch = &service->fetch;
 
 	fetch->due_us = 0;
+	fetch->until_us = clock_monotonic_us() + RUN_US;
 	fetch->fetcher = service_spawn(service, CHILD_FETCHER, service->conf, service->snapshot);
-	if (!fetch->fetcher)
+	if (fetch->fetcher)
+		fetch->is_anew = false;
+	else
 		fetch_failed(service);
 	return fetch->fetcher;
 }
@@ -140,46 +149,83 @@ void fetch_begin(struct service *service)
 	fetch_plan_first(service);
 }
 
+static bool fetch_same_list(const struct conf_list *a, const struct conf_list *b)
+{
+	if (a->n_entries != b->n_entries)
+		return false;
+	for (size_t i = 0; i < a->n_entries; i++)
+		if (strcmp(a->entries[i].text, b->entries[i].text) != 0)
+			return false;
+	return true;
+}
+
 void fetch_conf_changed(struct service *service, const struct conf *old)
 {
 	const struct conf *conf = service->conf;
+	bool same = fetch_same_list(&conf->mirror, &old->mirror) &&
+		    fetch_same_list(&conf->database, &old->database) &&
+		    fetch_same_list(&conf->custom, &old->custom);
 
-	if (due_by_itself(conf) == due_by_itself(old) &&
+	service->fetch.is_anew = service->fetch.is_anew || !same;
+	if (same && due_by_itself(conf) == due_by_itself(old) &&
 	    conf->check_every_ms == old->check_every_ms &&
 	    conf->check_random_delay_ms == old->check_random_delay_ms)
 		return;
-	/* One that runs says when the next is. */
+	/* The next follows when one that runs has ended. */
 	if (!service->fetch.fetcher)
 		fetch_plan_first(service);
+}
+
+/* Whatever it does, and whoever makes it do that: it ends. */
+static void fetch_watch(struct fetch *fetch)
+{
+	uint64_t now = clock_monotonic_us();
+	const char *what;
+
+	if (now >= fetch->until_us)
+		what = fetch->fetcher->ending ? "does not end" : "has run for 12 h";
+	else if (now - fetch->fetcher->heard_us >= SILENT_US)
+		what = "has said nothing for 30 min";
+	else
+		return;
+	log_error("signatures: the fetcher %s: it is killed", what);
+	fetch->fetcher->heard_us = now;
+	fetch->until_us = now + END_US;
+	(void)kill(-fetch->fetcher->pid, SIGKILL);
 }
 
 void fetch_tick(struct service *service)
 {
 	struct fetch *fetch = &service->fetch;
+	/* Others may have something new however lately the ones before were asked. */
+	uint32_t flags = fetch->is_anew ? 0 : WIRE_FETCH_IF_DUE;
 
-	if (fetch->fetcher) {
-		if (clock_monotonic_us() - fetch->fetcher->heard_us < SILENT_US)
-			return;
-		log_error("signatures: the fetcher has said nothing for %u min: it is killed",
-			  (unsigned)(SILENT_US / CLOCK_US_PER_SEC / 60));
-		fetch->fetcher->heard_us = clock_monotonic_us();
-		(void)kill(-fetch->fetcher->pid, SIGKILL);
-	} else if (fetch->due_us && fetch_now_us() >= fetch->due_us && fetch_start(service)) {
-		fetch_order(service, WIRE_FETCH_IF_DUE);
-	}
+	if (fetch->fetcher)
+		fetch_watch(fetch);
+	else if (fetch->due_us && fetch_now_us() >= fetch->due_us && fetch_start(service))
+		fetch_order(service, flags);
 }
 
-void fetch_done(struct service *service, struct child *fetcher, const struct wire_fetched *fetched)
+int fetch_done(struct service *service, struct child *fetcher, const struct wire_fetched *fetched)
 {
 	int64_t now = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 
 	if (service->stopping)
-		return;
+		return 0;
+	if (fetcher->ending)
+		return -EPROTO;
 	fetcher->ending = true;
 	service->fetch.failures = 0;
-	fetch_plan(service, due_next(service->conf, fetched->next, now));
-	if (fetched->published)
+	service->fetch.until_us = clock_monotonic_us() + END_US;
+	if (service->fetch.is_anew)
+		fetch_plan_first(service);
+	else
+		fetch_plan(service, due_next(service->conf, fetched->next, now));
+	if (fetched->published && service->fetch.is_due_only)
+		reload_begin_unasked(service);
+	else if (fetched->published)
 		reload_begin(service);
+	return 0;
 }
 
 void fetch_child_lost(struct service *service, const struct child *child)

@@ -103,8 +103,8 @@ int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
 		{scans, 02750, 0, conf->control_gid},
 		{reports, 02750, 0, conf->control_gid},
 		/* The fetcher's, who makes files in it for control-group to read. One that is
-		 * configured is the administrator's, and exists. */
-		{signatures, 02755, conf->uid, conf->control_gid},
+		 * configured is the administrator's: it is neither made nor given away. */
+		{conf->signatures ? NULL : signatures, 02755, conf->uid, conf->control_gid},
 	};
 	int r = 0;
 
@@ -113,9 +113,10 @@ int listener_open(const struct conf *conf, char *scratch, size_t scratch_size,
 	(void)conf_signatures_dir(conf, signatures, sizeof(signatures));
 	(void)snprintf(reports, sizeof(reports), "%s/%s", conf->state_dir, CONTROL_REPORTS_DIR);
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]) && r == 0; i++)
-		r = listener_make_directory(directories[i].path, directories[i].mode,
-					    directories[i].uid, directories[i].gid, problem,
-					    problem_size);
+		if (directories[i].path)
+			r = listener_make_directory(directories[i].path, directories[i].mode,
+						    directories[i].uid, directories[i].gid, problem,
+						    problem_size);
 	if (r < 0)
 		return r;
 	ret->control = listener_make_socket(conf, CONTROL_SOCKET_NAME, 0660, problem, problem_size);

@@ -35,12 +35,24 @@ uint64_t memory_of_machine(const char *meminfo)
 	return memory_find(meminfo, "MemAvailable:", &kib) ? kib * 1024 : MEMORY_UNKNOWN;
 }
 
-uint64_t memory_of_group(const char *max, const char *current, const char *stat)
+/* "max" is no number. */
+static uint64_t memory_limit(const char *text)
 {
-	uint64_t limit, used, inactive = 0, active = 0;
+	uint64_t limit;
 
-	if (sscanf(max, "%" SCNu64, &limit) != 1 || sscanf(current, "%" SCNu64, &used) != 1)
-		return MEMORY_UNKNOWN; /* "max" is no number */
+	return sscanf(text, "%" SCNu64, &limit) == 1 ? limit : MEMORY_UNKNOWN;
+}
+
+uint64_t memory_of_group(const char *max, const char *high, const char *current, const char *stat)
+{
+	uint64_t limit = memory_limit(max), slowed = memory_limit(high);
+	uint64_t used, inactive = 0, active = 0;
+
+	/* Above this one it would not be killed, but kept waiting for memory all the time. */
+	if (slowed < limit)
+		limit = slowed;
+	if (limit == MEMORY_UNKNOWN || sscanf(current, "%" SCNu64, &used) != 1)
+		return MEMORY_UNKNOWN;
 	(void)memory_find(stat, "inactive_file ", &inactive);
 	(void)memory_find(stat, "active_file ", &active);
 	used = used > inactive + active ? used - inactive - active : 0;
@@ -68,16 +80,19 @@ static void memory_open_group(struct memory *memory, const char *path)
 {
 	struct memory_group group = {
 		.max = memory_open_file(path, "memory.max"),
+		.high = memory_open_file(path, "memory.high"),
 		.current = memory_open_file(path, "memory.current"),
 		.stat = memory_open_file(path, "memory.stat"),
 	};
 
-	if (group.max >= 0 && group.current >= 0 && group.stat >= 0) {
+	if (group.max >= 0 && group.high >= 0 && group.current >= 0 && group.stat >= 0) {
 		memory->groups[memory->n_groups++] = group;
 		return;
 	}
 	if (group.max >= 0)
 		close(group.max);
+	if (group.high >= 0)
+		close(group.high);
 	if (group.current >= 0)
 		close(group.current);
 	if (group.stat >= 0)
@@ -131,13 +146,14 @@ static bool memory_read(int fd, char *text, size_t size)
 
 static uint64_t memory_left_by(const struct memory_group *group)
 {
-	char max[64], current[64], stat[FILE_MAX];
+	char max[64], high[64], current[64], stat[FILE_MAX];
 
 	if (!memory_read(group->max, max, sizeof(max)) ||
+	    !memory_read(group->high, high, sizeof(high)) ||
 	    !memory_read(group->current, current, sizeof(current)))
 		return MEMORY_UNKNOWN;
 	(void)memory_read(group->stat, stat, sizeof(stat));
-	return memory_of_group(max, current, stat);
+	return memory_of_group(max, high, current, stat);
 }
 
 uint64_t memory_available(const struct memory *memory)

@@ -11,7 +11,7 @@
 #define MEMORY_UNKNOWN UINT64_MAX
 
 struct memory_group {
-	int max, current, stat; /* its files */
+	int max, high, current, stat; /* its files */
 };
 
 struct memory {
@@ -31,8 +31,8 @@ uint64_t memory_available(const struct memory *memory);
 bool memory_is_short(uint64_t available, uint64_t engine);
 
 /* memory_of_machine() reads the text of /proc/meminfo, memory_of_group() those of a group's
- * memory.max, memory.current and memory.stat. What of a group's memory could be dropped (files that
- * were read) counts as free. Return bytes, MEMORY_UNKNOWN without a limit or where they cannot be
- * understood. */
+ * memory.max, memory.high, memory.current and memory.stat. What of a group's memory could be
+ * dropped (files that were read) counts as free. Return bytes, MEMORY_UNKNOWN without a limit or
+ * where they cannot be understood. */
 uint64_t memory_of_machine(const char *meminfo);
-uint64_t memory_of_group(const char *max, const char *current, const char *stat);
+uint64_t memory_of_group(const char *max, const char *high, const char *current, const char *stat);

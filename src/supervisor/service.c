@@ -26,6 +26,11 @@
 /* Nobody is protected while there is no guard, and nothing is gained by waiting. */
 #define GUARD_RESTART_DELAY_MAX 1
 
+/* Openers wait no longer than this for an engine that loads, and it no longer than this to be used
+ * once it has. */
+#define LATE_US (60 * CLOCK_US_PER_SEC)
+#define USE_US	(60 * CLOCK_US_PER_SEC)
+
 void service_send(struct child *child, const struct wire_header *message)
 {
 	/* Nothing to do about a failure: who does not read is dead, or will miss its heartbeat. */
@@ -42,7 +47,8 @@ void service_send_conf(struct child *child, int snapshot)
 {
 	const struct wire_plain config = {.header = WIRE_INIT(WIRE_CONFIG, struct wire_plain)};
 
-	(void)service_send_fd(child, &config.header, snapshot);
+	if (service_send_fd(child, &config.header, snapshot) == 0)
+		child->n_asked++;
 }
 
 void service_send_history(struct service *service)
@@ -56,10 +62,10 @@ void service_send_history(struct service *service)
 static void service_connect(struct child *a, enum wire_peer_role role_of_a, struct child *b,
 			    enum wire_peer_role role_of_b)
 {
-	struct wire_peer to_a = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
-				 .role = role_of_b};
-	struct wire_peer to_b = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
-				 .role = role_of_a};
+	struct wire_peer to_a = {
+		.header = WIRE_INIT(WIRE_PEER, struct wire_peer), .role = role_of_b, .pid = b->pid};
+	struct wire_peer to_b = {
+		.header = WIRE_INIT(WIRE_PEER, struct wire_peer), .role = role_of_a, .pid = a->pid};
 	int ends[2], r = chan_pair(ends);
 
 	if (r < 0) {
@@ -82,8 +88,10 @@ void service_introduce(struct service *service, enum child_role role)
 		[CHILD_PORTER] = WIRE_PEER_PORTER,
 	};
 
-	if (guard && child && child->ready)
-		service_connect(guard, WIRE_PEER_GUARD, child, as[role]);
+	if (!guard || !child || !child->ready)
+		return;
+	service_connect(guard, WIRE_PEER_GUARD, child, as[role]);
+	child->introduced_us = clock_monotonic_us();
 }
 
 static void service_send_listener(struct child *child, enum wire_peer_role role, int fd)
@@ -218,6 +226,53 @@ void service_use_engine(struct service *service, const struct child *engine)
 	service->memory = engine->memory;
 }
 
+void service_release(struct service *service)
+{
+	const struct wire_plain release = {.header = WIRE_INIT(WIRE_RELEASE, struct wire_plain)};
+
+	service_send(service->current[CHILD_GUARD], &release.header);
+	service->serving = 0;
+}
+
+/* --- engines that take too long --- */
+
+/* Whoever waits for it is told, and some time later it is started again. */
+static void service_watch_loading(struct service *service, struct child *engine, uint64_t since_us)
+{
+	const struct wire_plain down = {.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
+
+	if (since_us >= LATE_US && !engine->is_late) {
+		engine->is_late = true;
+		log_error(
+			"an engine has been loading for %u s: where no worker of another is left, "
+			"files that are not known are answered by on-failure until it has",
+			(unsigned)(LATE_US / CLOCK_US_PER_SEC));
+		service_send(service->current[CHILD_GUARD], &down.header);
+	}
+	if (since_us >= SERVICE_LOAD_US && !engine->is_overdue) {
+		engine->is_overdue = true;
+		log_error("the engine has not loaded within %u min: it is killed",
+			  (unsigned)(SERVICE_LOAD_US / CLOCK_US_PER_SEC / 60));
+		(void)kill(-engine->pid, SIGKILL);
+	}
+}
+
+void service_tick(struct service *service)
+{
+	struct child *engine = service->current[CHILD_ENGINE];
+	uint64_t now = clock_monotonic_us();
+
+	if (!engine || !service->protecting || !service->current[CHILD_GUARD])
+		return;
+	if (!engine->ready) {
+		service_watch_loading(service, engine, now - engine->started_us);
+	} else if (engine->pid != service->serving && now - engine->introduced_us >= USE_US) {
+		log_error("the guard does not use the engine that has loaded: it is killed");
+		engine->introduced_us = now;
+		(void)kill(-engine->pid, SIGKILL);
+	}
+}
+
 /* --- burying --- */
 
 static void child_free(struct child *child)
@@ -246,6 +301,7 @@ static void service_lost_guard(struct service *service)
 	struct child *child;
 
 	service->history.guard_restarts++;
+	service->serving = 0;
 	service->unanswered = 0;
 	if (service->protecting && !service->guard_lost_us) {
 		service->guard_lost_us = clock_monotonic_us();
@@ -264,7 +320,13 @@ static void service_lost_engine(struct service *service, const struct child *chi
 	const struct wire_plain down = {.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
 
 	service->history.engine_restarts++;
-	/* Its workers serve the guard until another engine takes over. */
+	/* Its workers serve the guard until another engine takes over, where there is room for
+	 * both. */
+	if (service->serving && reload_is_lean(service, service->conf)) {
+		log_notice("the workers of the engine that was lost make room for another one");
+		service_release(service);
+		(void)kill(-child->pid, SIGKILL);
+	}
 	if (delay)
 		service_send(service->current[CHILD_GUARD], &down.header);
 }
@@ -310,6 +372,9 @@ void service_bury(struct child *child, int status)
 		service_log_end(child, status);
 	if (was_current)
 		service->current[child->role] = NULL;
+	/* An engine's workers outlive it. */
+	if (child->role == CHILD_ENGINE && child->ending && child->pid != service->serving)
+		(void)kill(-child->pid, SIGKILL);
 	reload_child_lost(service, child);
 	fetch_child_lost(service, child);
 
@@ -349,6 +414,15 @@ void service_kill(struct service *service, enum child_role role)
 
 	DL_FOREACH (service->children, child)
 		if (child->role == role)
+			(void)kill(-child->pid, SIGKILL);
+}
+
+void service_kill_loading(struct service *service)
+{
+	struct child *child;
+
+	DL_FOREACH (service->children, child)
+		if (child->role == CHILD_ENGINE && !child->ready)
 			(void)kill(-child->pid, SIGKILL);
 }
 

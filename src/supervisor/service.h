@@ -10,6 +10,7 @@
  *   changes.c     what others change in the directory of signatures
  *   age.c         how old the signatures are
  */
+#include "../common/clock.h"
 #include "../common/conf.h"
 #include "../common/outbox.h"
 #include "child.h"
@@ -17,6 +18,10 @@
 #include "memory.h"
 
 #include <systemd/sd-event.h>
+
+/* So long may an engine take to load: the largest sets take a minute or two where disks are slow.
+ */
+#define SERVICE_LOAD_US (900 * CLOCK_US_PER_SEC)
 
 struct service;
 
@@ -31,6 +36,9 @@ struct child {
 	uint64_t heard_us; /* it said something last, or was started; monotonic, as the other */
 	bool ready;
 	bool ending;			/* its end is expected */
+	unsigned n_asked;		/* configurations that it has not answered yet */
+	uint64_t introduced_us;		/* engine: to the guard there is; 0: not yet */
+	bool is_late, is_overdue;	/* engine: it loads, and was said to take long, too long */
 	char failure[WIRE_TEXT_MAX];	/* what it said when it failed; empty: nothing */
 	uint32_t signatures, test_only; /* engine, as in wire_result; so are the others */
 	int64_t newest;
@@ -57,17 +65,23 @@ enum reload_step {
 
 struct reload {
 	enum reload_step step;
-	bool again;	    /* asked for once more meanwhile */
-	int loader_channel; /* of the child that reads the configuration; -1: none */
+	uint64_t until_us;   /* the step has taken too long then; all times are monotonic */
+	uint64_t due_us;     /* another one is to begin then; 0: none is */
+	uint64_t unasked_us; /* the last one that nobody asked for began then, or will; 0: none */
+	uint64_t rest_us;    /* so long may the engines of the last one take to end */
+	unsigned failures;   /* in a row, each to be repeated */
+	pid_t loader;	     /* the child that reads the configuration */
+	int loader_channel;  /* its; -1: there is none */
 	sd_event_source *loader_source;
+	bool complained; /* it said what is wrong */
 	struct conf *conf;
 	int snapshot;
 	int changes; /* watches conf's directory of signatures; -1: nothing does */
 	char not_watched[WIRE_TEXT_MAX]; /* why */
 	bool lean;
 	struct child *engine;	/* the new one; lean: the one that tries, then the new one */
-	struct child *released; /* RELEASE: the old one; NULL: there is none that will end */
-	uint64_t release_us;	/* RELEASE: when that has taken too long */
+	struct child *released; /* RELEASE: the old one; NULL: there is none */
+	bool killed;		/* RELEASE: it was */
 };
 
 /* So many at once may wait for a fetcher that can still be told of them. */
@@ -76,7 +90,9 @@ struct reload {
 struct fetch {
 	struct child *fetcher; /* NULL: none runs */
 	bool is_due_only;      /* it runs for WIRE_FETCH_IF_DUE */
+	uint64_t until_us;     /* monotonic: it has run for too long then */
 	uint64_t due_us;       /* CLOCK_BOOTTIME; 0: when somebody asks */
+	bool is_anew;	       /* the next run has others to ask than the last one */
 	unsigned failures;     /* in a row: it ended without a word */
 	int waiting[FETCH_WAITING_MAX];
 	unsigned n_waiting;
@@ -85,7 +101,8 @@ struct fetch {
 struct changes {
 	int fd; /* inotify; -1: nothing is watched */
 	sd_event_source *source;
-	uint64_t first_us, last_us;  /* changes that no reload has seen; 0: none */
+	uint64_t first_us, last_us; /* changes that no reload has seen; 0: none */
+	uint64_t created_us;	    /* a name appeared, and nobody has written to it yet; 0: none */
 	char problem[WIRE_TEXT_MAX]; /* why nothing is watched, as it was logged */
 };
 
@@ -104,6 +121,7 @@ struct service {
 	struct changes changes;
 	struct wire_history history;
 	unsigned unanswered;	/* heartbeats */
+	pid_t serving;		/* the engine whose workers the guard uses; 0: none */
 	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
 	bool test_only;		/* the engine in force, or the last one, has no other signatures */
 	int64_t newest;		/* its newest were made then, see wire_result; 0: not known */
@@ -139,6 +157,13 @@ void service_send_conf(struct child *child, int snapshot);
  * way round. */
 void service_introduce(struct service *service, enum child_role role);
 
+/* service_release() has the guard let go of all engines, so that there is room for another. */
+void service_release(struct service *service);
+
+/* service_tick() is called with each heartbeat: an engine that does not load, or is not used, is
+ * not waited for. */
+void service_tick(struct service *service);
+
 /* service_use_engine() notes what there is to know of the engine that is in force now. */
 void service_use_engine(struct service *service, const struct child *engine);
 
@@ -158,6 +183,9 @@ unsigned service_end(struct service *service, enum child_role role);
 /* service_kill() ends them at once. */
 void service_kill(struct service *service, enum child_role role);
 
+/* service_kill_loading() ends engines that load or try signatures: they hear nothing meanwhile. */
+void service_kill_loading(struct service *service);
+
 /*
  * service_kill_strays() ends the processes that are our children but no program we started: workers
  * whose engine has ended. It reads /proc, so only once there is no guard any more. Returns how
@@ -165,8 +193,13 @@ void service_kill(struct service *service, enum child_role role);
  */
 unsigned service_kill_strays(struct service *service);
 
-/* reload_begin() begins a reload, or makes one follow the one that is under way. */
+/* reload_begin() begins a reload that somebody asked for, or makes one follow the one that is under
+ * way. reload_begin_unasked() is for those that nobody did: they keep a distance. */
 void reload_begin(struct service *service);
+void reload_begin_unasked(struct service *service);
+
+/* reload_is_lean() says whether, with this configuration, there is to be one engine at a time. */
+bool reload_is_lean(const struct service *service, const struct conf *conf);
 
 /* reload_child_ready(), reload_child_failed() and reload_loader_ended() carry it on. The first two
  * return false when the child's word does not concern the reload. */
@@ -174,14 +207,15 @@ bool reload_child_ready(struct service *service, struct child *child, bool was_r
 bool reload_child_failed(struct service *service, struct child *child, const char *why);
 void reload_loader_ended(struct service *service);
 
-/* reload_switched() ends it: the guard uses the engine introduced last. */
+/* reload_switched() ends it when the engine that the guard uses from now on is the new one. */
 void reload_switched(struct service *service);
 
 /* reload_child_lost() gives up when a child that the reload needs has ended, and goes on when one
  * has that it waits for. */
 void reload_child_lost(struct service *service, struct child *child);
 
-/* reload_tick() is called with each heartbeat: nothing is waited for too long. */
+/* reload_tick() is called with each heartbeat: it begins what is due, and nothing is waited for too
+ * long. */
 void reload_tick(struct service *service);
 
 /* fetch_begin() is called once files are protected, fetch_conf_changed() when another configuration
@@ -193,8 +227,9 @@ void fetch_tick(struct service *service);
 /* fetch_ask() is for somebody who wants an update, and to be told of it on fd, which it takes. */
 void fetch_ask(struct service *service, int fd);
 
-/* fetch_done() takes the last word of the fetcher, fetch_child_lost() its end. */
-void fetch_done(struct service *service, struct child *fetcher, const struct wire_fetched *fetched);
+/* fetch_done() takes the last word of the fetcher; -EPROTO: it has had it. fetch_child_lost() takes
+ * its end. */
+int fetch_done(struct service *service, struct child *fetcher, const struct wire_fetched *fetched);
 void fetch_child_lost(struct service *service, const struct child *child);
 
 /* fetch_stop() asks the fetcher to end, and tells those who wait. */

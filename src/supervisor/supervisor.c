@@ -38,15 +38,6 @@ static void supervisor_log(void *context, int priority, const char *text)
 	outbox_push_note(context, priority, text);
 }
 
-/* A reload that had to wait for a process to be there again. */
-static void supervisor_reload_if_asked(struct service *service)
-{
-	if (service->reload.step == RELOAD_NONE && service->reload.again) {
-		service->reload.again = false;
-		reload_begin(service);
-	}
-}
-
 /* From now on lines go to the reporter, and those that waited for one too. */
 static void supervisor_reporter_ready(struct child *reporter)
 {
@@ -55,12 +46,10 @@ static void supervisor_reporter_ready(struct child *reporter)
 	outbox_connect(service->outbox, fcntl(reporter->channel, F_DUPFD_CLOEXEC, 0));
 	log_set_sink(supervisor_log, service->outbox);
 	(void)outbox_flush(service->outbox);
-	if (service->protecting) {
+	if (service->protecting)
 		service_introduce(service, CHILD_REPORTER);
-		supervisor_reload_if_asked(service);
-	} else {
+	else
 		service_spawn_current(service, CHILD_ENGINE);
-	}
 }
 
 static void supervisor_engine_ready(struct child *engine)
@@ -112,7 +101,6 @@ static void supervisor_guard_ready(struct service *service)
 		supervisor_begin(service);
 	service->unanswered = 0;
 	notify_send("READY=1\nSTATUS=protecting");
-	supervisor_reload_if_asked(service);
 }
 
 static int supervisor_take_ready(void *context, struct chan_message *message)
@@ -123,6 +111,7 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	bool was_ready = child->ready;
 
 	child->ready = true;
+	child->n_asked -= child->n_asked > 0;
 	child->signatures = result->signatures;
 	child->test_only = result->test_only;
 	child->newest = result->newest;
@@ -161,6 +150,7 @@ static int supervisor_take_failed(void *context, struct chan_message *message)
 
 	if (!wire_string_ok(result->text, sizeof(result->text)))
 		return -EPROTO;
+	child->n_asked -= child->n_asked > 0;
 	if (reload_child_failed(service, child, result->text))
 		return 0;
 	memcpy(child->failure, result->text, sizeof(child->failure));
@@ -183,9 +173,12 @@ static int supervisor_take_pong(void *context, struct chan_message *message)
 static int supervisor_take_switched(void *context, struct chan_message *message)
 {
 	struct child *child = context;
+	struct service *service = child->service;
 
-	if (child == child->service->current[CHILD_GUARD])
-		reload_switched(child->service);
+	if (child == service->current[CHILD_GUARD]) {
+		service->serving = ((const struct wire_switched *)(const void *)message)->engine;
+		reload_switched(service);
+	}
 	return 0;
 }
 
@@ -217,15 +210,14 @@ static int supervisor_take_fetched(void *context, struct chan_message *message)
 
 	if (child->role != CHILD_FETCHER)
 		return -EPROTO;
-	fetch_done(child->service, child, (const void *)message);
-	return 0;
+	return fetch_done(child->service, child, (const void *)message);
 }
 
 static const struct chan_rule child_rules[] = {
 	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
 	{WIRE_FAILED, sizeof(struct wire_result), false, supervisor_take_failed},
 	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
-	{WIRE_SWITCHED, sizeof(struct wire_plain), false, supervisor_take_switched},
+	{WIRE_SWITCHED, sizeof(struct wire_switched), false, supervisor_take_switched},
 	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
 	{WIRE_UPDATE, sizeof(struct wire_plain), true, supervisor_take_update},
 	{WIRE_FETCHED, sizeof(struct wire_fetched), false, supervisor_take_fetched},
@@ -311,6 +303,7 @@ static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void 
 		}
 		service_send(guard, &ping.header);
 	}
+	service_tick(service);
 	reload_tick(service);
 	fetch_tick(service);
 	changes_tick(service);
@@ -382,6 +375,7 @@ static void supervisor_stop(struct service *service)
 
 	service->stopping = true;
 	fetch_stop(service);
+	service_kill_loading(service);
 	/* The guard first: what it holds is let go, and nothing of ours is held any more. The
 	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);

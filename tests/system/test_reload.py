@@ -143,6 +143,11 @@ def test_auto_is_lean_where_memory_is_short(place, volume, short):
 # --- by themselves ---------------------------------------------------------------------------------------------
 
 
+# Between two that nobody asked for there is a minute.
+DISTANCE = 60
+
+
+@pytest.mark.deadline(300)
 def test_the_directory_is_watched(place, volume):
     """Somebody else puts signatures there: freshclam, a package, an administrator."""
     a, b = volume.write("home/a", A), volume.write("home/b", B)
@@ -160,11 +165,12 @@ def test_the_directory_is_watched(place, volume):
         refused = open_as(NOBODY, b).error == "EPERM"
         after = service.position()
         write()
-        service.expect("configuration and signatures reloaded", after, 60)
+        service.expect("configuration and signatures reloaded", after, DISTANCE + 60)
         assert (open_as(NOBODY, b).error == "EPERM") != refused
         assert open_as(NOBODY, a).error == "EPERM"
 
 
+@pytest.mark.deadline(200)
 def test_a_bad_file_in_the_directory_is_said_and_a_good_one_taken(place, volume):
     a, b = volume.write("home/a", A), volume.write("home/b", B)
     service = place.start(include=volume / "home", signatures={"a.ndb": SIGNATURE_A})
@@ -175,7 +181,7 @@ def test_a_bad_file_in_the_directory_is_said_and_a_good_one_taken(place, volume)
     assert open_as(NOBODY, a).error == "EPERM"
     after = service.position()
     service.write_signatures({"b.ndb": SIGNATURE_B})
-    service.expect("configuration and signatures reloaded", after, 60)
+    service.expect("configuration and signatures reloaded", after, DISTANCE + 60)
     assert open_as(NOBODY, b).error == "EPERM"
 
 

@@ -352,6 +352,19 @@ static void a_cool_down_from_the_future_is_none(void **state)
 	assert_string_equal(print(), "");
 }
 
+static void nor_is_one_that_is_longer_than_any_may_be(void **state)
+{
+	with_mirror("http://a");
+	with_mirror("http://b");
+	with_state("{'sources': [{'url': 'http://a', 'cool_since': 1795312800,"
+		   " 'cool_until': 1795917600, 'problem': '429'},"
+		   "{'url': 'http://b', 'cool_since': 1795312799, 'cool_until': 1795917600}]}");
+	judge(NOW, false);
+	assert_int_equal(n_warnings, 0);
+	/* A week may be. */
+	assert_string_equal(print(), "  cool-down   http://a until 2026-11-29 02:00:00: 429\n");
+}
+
 static void programs_get_everything(void **state)
 {
 	json_t *answer;
@@ -393,6 +406,7 @@ int main(void)
 		TEST(whoever_wants_no_warning_gets_none),
 		TEST(when_nobody_may_be_asked_it_is_a_warning),
 		TEST(a_cool_down_from_the_future_is_none),
+		TEST(nor_is_one_that_is_longer_than_any_may_be),
 		TEST(programs_get_everything),
 	};
 

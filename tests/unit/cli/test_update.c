@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The verb, with a guard that a child plays. */
+/* The verb, with a guard, or a fetcher of its own, that a child plays. */
 #include "../../../src/cli/cli.h"
+#include "../../../src/cli/launch.h"
 #include "../../../src/common/chan.h"
 #include "../support/scratch.h"
 
 #include <errno.h>
 #include <holdfast/control.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <syslog.h>
 
 static struct cli cli = {.config = "holdfast.conf"};
 static char said[65536]; /* on both standard streams */
@@ -105,17 +108,109 @@ static void with_guard(void (*answer)(int fd), bool stays)
 	close(listener);
 }
 
-static int setup(void **state)
+/* --- a fetcher of our own --- */
+
+struct asked {
+	struct wire_fetch fetch;
+	int told;
+};
+
+static int take_conf(void *context, struct chan_message *message)
+{
+	return close(message->fd);
+}
+
+static int take_fetch(void *context, struct chan_message *message)
+{
+	memcpy(&((struct asked *)context)->fetch, message, sizeof(struct wire_fetch));
+	return 0;
+}
+
+static int take_peer(void *context, struct chan_message *message)
+{
+	((struct asked *)context)->told = message->fd;
+	return 0;
+}
+
+static const struct chan_rule fetcher_rules[] = {
+	{WIRE_CONFIG, sizeof(struct wire_plain), true, take_conf},
+	{WIRE_FETCH, sizeof(struct wire_fetch), false, take_fetch},
+	{WIRE_PEER, sizeof(struct wire_peer), true, take_peer},
+	{0},
+};
+
+static void send_note(int channel, const char *text)
+{
+	const struct wire_note note = wire_note_make(LOG_WARNING, text);
+
+	(void)chan_send(channel, &note.header, -1);
+}
+
+static void send_pong(int channel)
+{
+	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
+
+	(void)chan_send(channel, &pong.header, -1);
+}
+
+static bool was_launched;
+
+pid_t __wrap_launch_start(const char *directory, const char *name,
+			  int (*confine)(const void *context), const void *context,
+			  int *ret_channel);
+pid_t __wrap_launch_start(const char *directory, const char *name,
+			  int (*confine)(const void *context), const void *context,
+			  int *ret_channel)
+{
+	struct asked asked = {.told = -1};
+	int ends[2];
+	pid_t pid;
+
+	was_launched = true;
+	assert_string_equal(name, "holdfast-fetch");
+	assert_int_equal(chan_pair(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		const struct wire_fetched fetched = {
+			.header = WIRE_INIT(WIRE_FETCHED, struct wire_fetched)};
+
+		close(ends[0]);
+		while (asked.told < 0)
+			if (chan_serve(ends[1], fetcher_rules, &asked) < 0)
+				_exit(1);
+		send_pong(ends[1]);
+		send_note(ends[1], "said before it ended");
+		if (*asked.fetch.mirror_to)
+			send_note(ends[1], asked.fetch.mirror_to);
+		send_item(asked.told, WIRE_UPDATE_UPDATED);
+		send_done(asked.told, WIRE_UPDATE_UPDATED);
+		close(asked.told);
+		send_pong(ends[1]);
+		send_note(ends[1], "said in the end");
+		(void)chan_send(ends[1], &fetched.header, -1);
+		_exit(0);
+	}
+	close(ends[1]);
+	*ret_channel = ends[0];
+	return pid;
+}
+
+static void configure(const char *signatures)
 {
 	char config[3 * PATH_MAX];
 
 	(void)snprintf(config, sizeof(config),
 		       "[service]\nuser = nobody\ncontrol-group = 0\nrun-dir = %s/run\n"
-		       "state-dir = %s/state\n[on-access]\ninclude = /srv\n"
-		       "[signatures]\nmirror = http://127.0.0.1:1\n",
-		       scratch, scratch);
+		       "state-dir = %s/state\n[on-access]\ninclude = /srv\n%s",
+		       scratch, scratch, signatures);
 	scratch_write("holdfast.conf", config, strlen(config));
+}
+
+static int setup(void **state)
+{
+	configure("[signatures]\nmirror = http://127.0.0.1:1\n");
 	guard = 0;
+	was_launched = false;
 	cli.json = false;
 	return mkdir("run", 0755);
 }
@@ -126,6 +221,9 @@ static int teardown(void **state)
 		(void)kill(guard, SIGKILL);
 		(void)waitpid(guard, NULL, 0);
 	}
+	/* what a fetcher of our own needs */
+	(void)nftw("state", scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	(void)nftw("m", scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	return nftw("run", scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -225,6 +323,115 @@ static void a_mirror_must_be_a_directory_that_can_be_made(void **state)
 	expect("holdfast.conf: Not a directory\n");
 }
 
+static void only_root(void)
+{
+	if (geteuid() == 0)
+		return;
+	print_message("skipped: not root\n");
+	skip();
+}
+
+/* It says now and then that it is alive. */
+static void all_that_our_own_fetcher_says_is_heard(void **state)
+{
+	only_root();
+	assert_int_equal(update(NULL, NULL), 0);
+	assert_true(was_launched);
+	assert_string_equal(said, "daily      7, 0 B\nholdfast: said before it ended\n"
+				  "holdfast: said in the end\n"
+				  "updated: 3 requests, 0 B received\n");
+}
+
+static void where_nothing_is_configured_nothing_is_made(void **state)
+{
+	static const char *const mirrors[] = {NULL, "m", "no/such/directory", "holdfast.conf"};
+
+	only_root();
+	configure("");
+	for (size_t i = 0; i < N_ELEMENTS(mirrors); i++) {
+		assert_int_equal(update(mirrors[i] ? "--mirror-to" : NULL, mirrors[i]), 2);
+		assert_string_equal(said, "holdfast: update: [signatures] names neither mirror nor "
+					  "custom: there is nowhere to fetch from\n");
+		assert_int_equal(access("state", F_OK), -1);
+		assert_int_equal(access("m", F_OK), -1);
+	}
+	/* One of them is enough. */
+	configure("[signatures]\ncustom = http://127.0.0.1:1/local.ndb\n");
+	assert_int_equal(update(NULL, NULL), 0);
+	assert_true(was_launched);
+}
+
+static void expect_own_directory_refused(const char *mirror_to)
+{
+	assert_int_equal(update("--mirror-to", mirror_to), 2);
+	expect(" is the directory of signatures: what a mirror has would be loaded too; name "
+	       "another directory\n");
+	expect(mirror_to);
+	assert_false(was_launched);
+}
+
+static void a_mirror_is_not_the_directory_of_signatures(void **state)
+{
+	char path[PATH_MAX + 16], config[2 * PATH_MAX];
+
+	only_root();
+	expect_own_directory_refused("state/signatures");
+	expect_own_directory_refused("state/signatures/");
+	expect_own_directory_refused("run/../state/./signatures");
+	(void)snprintf(path, sizeof(path), "%s/state/signatures", scratch);
+	expect_own_directory_refused(path);
+	assert_int_equal(symlink("../state/signatures", "run/link"), 0);
+	expect_own_directory_refused("run/link");
+	(void)snprintf(config, sizeof(config),
+		       "[engine]\nsignatures = %s/run/link\n[signatures]\n"
+		       "mirror = http://127.0.0.1:1\n",
+		       scratch);
+	configure(config);
+	expect_own_directory_refused("state/signatures");
+	(void)snprintf(config, sizeof(config),
+		       "[engine]\nsignatures = %s/run\n[signatures]\n"
+		       "mirror = http://127.0.0.1:1\n",
+		       scratch);
+	configure(config);
+	expect_own_directory_refused("run");
+	/* What is beside it is not. */
+	assert_int_equal(update("--mirror-to", "m"), 0);
+	assert_true(was_launched);
+	(void)snprintf(path, sizeof(path), "holdfast: %s/m\n", scratch);
+	expect(path);
+}
+
+/* Root makes no directory where a link of somebody else leads. */
+static void links_of_others_are_not_followed(void **state)
+{
+	static const char *const ways[] = {"run/link", "run/link/m", "run/own", "run/own/m",
+					   "run/../run/link/m"};
+	const struct passwd *nobody = getpwnam("nobody");
+	char path[PATH_MAX + 16];
+
+	only_root();
+	assert_non_null(nobody);
+	assert_int_equal(mkdir("run/theirs", 0755), 0);
+	assert_int_equal(symlink("theirs", "run/link"), 0);
+	assert_int_equal(symlink("link", "run/own"), 0);
+	assert_int_equal(lchown("run/link", nobody->pw_uid, nobody->pw_gid), 0);
+	for (size_t i = 0; i < N_ELEMENTS(ways); i++)
+		for (int absolute = 0; absolute < 2; absolute++) {
+			(void)snprintf(path, sizeof(path), "%s%s%s", absolute ? scratch : "",
+				       absolute ? "/" : "", ways[i]);
+			assert_int_equal(update("--mirror-to", path), 2);
+			expect("run/link is a symbolic link that does not belong to root: name the "
+			       "path it stands for\n");
+			assert_int_equal(access("run/theirs/m", F_OK), -1);
+		}
+	assert_false(was_launched);
+	/* Those of root are. */
+	assert_int_equal(lchown("run/link", 0, 0), 0);
+	assert_int_equal(update("--mirror-to", "run/own/m"), 0);
+	(void)snprintf(path, sizeof(path), "holdfast: %s/run/theirs/m\n", scratch);
+	expect(path);
+}
+
 static void an_operand_is_refused(void **state)
 {
 	assert_int_equal(update("daily", NULL), 2);
@@ -242,6 +449,10 @@ int main(void)
 		TEST(what_makes_no_sense_is_a_failure),
 		TEST(without_the_service_not_everybody_may),
 		TEST(a_mirror_must_be_a_directory_that_can_be_made),
+		TEST(all_that_our_own_fetcher_says_is_heard),
+		TEST(where_nothing_is_configured_nothing_is_made),
+		TEST(a_mirror_is_not_the_directory_of_signatures),
+		TEST(links_of_others_are_not_followed),
 		TEST(an_operand_is_refused),
 	};
 

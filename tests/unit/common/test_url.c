@@ -126,6 +126,11 @@ static void passwords_are_not_shown(void **state)
 		{"http://user@mirror/x", "http://user@mirror/x"},
 		{"http://mirror:8080/a:b@c", "http://mirror:8080/a:b@c"},
 		{"http://mirror?a:b@c", "http://mirror"},
+		{"http://mirror/x#a:b@c?d", "http://mirror/x"},
+		{"http://user@mirror?key=secret", "http://user@mirror"},
+		{"http://user:secret@mirror#secret", "http://user@mirror"},
+		{"http://user:secret@[::1]:80/x?y", "http://user@[::1]:80/x"},
+		{"file:///srv/x?y", "file:///srv/x"},
 		{"http://user:secret@mirror/x?key=1#y", "http://user@mirror/x"},
 		{"https://mirror/a/b.ndb?key=secret", "https://mirror/a/b.ndb"},
 		{"file:///srv/a:b@c", "file:///srv/a:b@c"},
@@ -140,6 +145,52 @@ static void passwords_are_not_shown(void **state)
 			    "http://");
 }
 
+static void a_server_is_scheme_host_and_port(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool is_same;
+	} cases[] = {
+		{"http://mirror", "http://mirror", true},
+		{"http://mirror", "http://mirror/a/b.ndb?key=1", true},
+		{"http://mirror?x", "http://mirror#y", true},
+		{"http://mirror/a", "http://MIRROR/b", true},
+		{"HTTP://mirror", "http://mirror", true},
+		{"http://mirror", "https://mirror", false},
+		{"http://mirror", "http://mirror2", false},
+		{"http://mirror", "http://mirror.example", false},
+		{"http://a.example", "http://b.example", false},
+		/* ports, of which the usual one need not be written */
+		{"http://mirror:8080/a", "http://mirror:8080/b", true},
+		{"http://mirror:8080", "http://mirror:8081", false},
+		{"http://mirror:8080", "http://mirror", false},
+		{"http://mirror:80/a", "http://mirror/a", true},
+		{"http://mirror:/a", "http://mirror/a", true},
+		{"http://mirror:080/a", "http://mirror:80/a", true},
+		{"https://mirror:443", "https://mirror", true},
+		{"http://mirror:443", "http://mirror", false},
+		{"https://mirror:80", "https://mirror", false},
+		/* users and their passwords */
+		{"http://joe@mirror/x", "http://mirror/x", true},
+		{"http://joe:secret@mirror/x", "http://ann@mirror/x", true},
+		{"http://joe:8080@mirror/x", "http://mirror/x", true},
+		{"http://mirror@a/x", "http://mirror@b/x", false},
+		{"http://a/x@b", "http://b/x@b", false},
+		/* IPv6 */
+		{"http://[fe80::1]/x", "http://[FE80::1]", true},
+		{"http://[::1]:80/x", "http://[::1]/x", true},
+		{"http://joe@[::1]:8080/x", "http://[::1]:8080", true},
+		{"http://[::1]:8080", "http://[::1]", false},
+		{"http://[::1]", "http://[::2]", false},
+		{"http://[::1:80]", "http://[::1]:80", false},
+	};
+
+	for (size_t i = 0; i < N_ELEMENTS(cases); i++)
+		if (url_same_server(cases[i].a, cases[i].b) != cases[i].is_same ||
+		    url_same_server(cases[i].b, cases[i].a) != cases[i].is_same)
+			fail_msg("%s %s", cases[i].a, cases[i].b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +198,7 @@ int main(void)
 		cmocka_unit_test(bad_urls_are_refused_with_a_reason),
 		cmocka_unit_test(the_name_of_the_file_is_the_end_of_the_path),
 		cmocka_unit_test(passwords_are_not_shown),
+		cmocka_unit_test(a_server_is_scheme_host_and_port),
 	};
 
 	return cmocka_run_group_tests_name("url", tests, NULL, NULL);

@@ -208,6 +208,22 @@ static void test_the_supervisor_hears_that_we_live(void **state)
 	assert_nothing(supervisor);
 }
 
+/* Of servers that do not answer there is no progress. */
+static void test_he_hears_it_at_each_request(void **state)
+{
+	audience_begin(&audience, "");
+	assert_int_equal(next(supervisor)->type, WIRE_PONG);
+	now_us += 9999 * MS;
+	audience_begin(&audience, "daily.cvd");
+	assert_nothing(supervisor);
+	now_us += 1 * MS;
+	audience_begin(&audience, "");
+	assert_int_equal(next(supervisor)->type, WIRE_PONG);
+	assert_nothing(supervisor);
+	audience_begin(&audience, "");
+	assert_nothing(supervisor);
+}
+
 /* Until no more can be sent to him. */
 static unsigned fill(int client)
 {
@@ -288,6 +304,7 @@ int main(void)
 		TEST(test_progress_several_times_a_second),
 		TEST(test_no_progress_of_what_is_not_worth_it),
 		TEST(test_the_supervisor_hears_that_we_live),
+		TEST(test_he_hears_it_at_each_request),
 		TEST(test_progress_waits_for_nobody),
 		TEST(test_who_does_not_read_for_a_second_is_left),
 		TEST(test_who_reads_in_time_is_not),

@@ -3,6 +3,10 @@
 #include "../../../src/fetcher/database.h"
 #include "fetch_fixture.h"
 
+#include <sys/wait.h>
+
+#define MIB (1024 * 1024)
+
 static void update(void)
 {
 	part_update(database_update, "test");
@@ -187,32 +191,100 @@ static void test_a_hundred_cdiffs_and_no_more(void **state)
 	assert_asked("a/test.cvd head\na/test.cvd\n");
 }
 
-static void test_cdiffs_that_do_not_fit(void **state)
+static void serve_cdiff_of(unsigned version, size_t size)
 {
-	add_mirror("http://a");
-	install_cvd("test.cvd", 4);
-	serve_all("a", 5);
-	world.patch_result = -EBADMSG;
-	update();
-	assert_updated(4, 5, 0);
-	assert_asked("a/test.cvd head\na/test-5.cdiff\na/test.cvd\n");
-	assert_non_null(strstr(world.logged, "http://a"));
-	assert_non_null(strstr(world.logged, "problem of the cdiffs"));
+	char what[64], text[64];
+
+	(void)snprintf(what, sizeof(what), "a/test-%u.cdiff", version);
+	(void)snprintf(text, sizeof(text), "cdiff %u", version);
+	serve_text(what, text)->padding = size - strlen(text);
 }
 
-static void test_a_full_disk_is_no_reason_to_fetch_more(void **state)
+static void test_cdiffs_of_a_megabyte_are_worth_it(void **state)
 {
+	add_mirror("http://a");
+	install_cvd("test.cvd", 2);
+	serve_head("a", 4);
+	serve_cdiff_of(3, MIB / 2);
+	serve_cdiff_of(4, MIB / 2);
+	update();
+	assert_updated(2, 4, 2);
+	assert_asked("a/test.cvd head\na/test-3.cdiff\na/test-4.cdiff\n");
+}
+
+static void test_more_than_what_they_change_is_not(void **state)
+{
+	add_mirror("http://a");
+	install_cvd("test.cvd", 2);
+	serve_head("a", 6);
+	serve_whole("a", 6);
+	serve_cdiff_of(3, MIB / 2);
+	serve_cdiff_of(4, MIB / 2);
+	serve_cdiffs("a", 5, 6);
+	update();
+	assert_updated(2, 6, 0);
+	assert_asked("a/test.cvd head\na/test-3.cdiff\na/test-4.cdiff\na/test-5.cdiff\n"
+		     "a/test.cvd\n");
+	assert_string_equal(world.patched, "");
+	assert_string_equal(world.logged, "");
+	assert_int_equal(source_of("http://a")->failures, 0);
+}
+
+static void test_for_a_large_one_they_may_be_larger(void **state)
+{
+	add_mirror("http://a");
+	install_cvd("test.cvd", 2);
+	assert_int_equal(truncate("d/current/test.cvd", 3 * MIB), 0);
+	serve_head("a", 3);
+	serve_cdiff_of(3, 3 * MIB);
+	update();
+	assert_updated(2, 3, 1);
+	forget();
+	assert_int_equal(truncate("d/current/test.cld", 3 * MIB), 0);
+	serve_head("a", 4);
+	serve_cdiff_of(4, 3 * MIB + 1);
+	serve_whole("a", 4);
+	update();
+	assert_updated(3, 4, 0);
+	assert_asked("a/test.cvd head\na/test-4.cdiff\na/test.cvd\n");
+}
+
+static void test_cdiffs_that_are_at_fault(void **state)
+{
+	static const int faults[] = {-EBADMSG, -ENOENT, -EIO};
+
+	add_mirror("http://a");
+	for (unsigned i = 0; i < N_ELEMENTS(faults); i++) {
+		install_cvd("test.cvd", 4);
+		forget();
+		serve_all("a", 5);
+		world.patch_result = faults[i];
+		update();
+		assert_updated(4, 5, 0);
+		assert_asked("a/test.cvd head\na/test-5.cdiff\na/test.cvd\n");
+		assert_non_null(strstr(world.logged, "http://a"));
+		assert_non_null(strstr(world.logged, "problem of the cdiffs"));
+	}
+}
+
+static void test_a_fault_of_the_machine_is_no_reason_to_fetch_more(void **state)
+{
+	static const int faults[] = {-ENOSPC, -ENOMEM, -ETIMEDOUT, -EACCES, -EAGAIN};
+
 	add_mirror("http://a");
 	add_mirror("http://b");
 	install_cvd("test.cvd", 4);
-	serve_all("a", 5);
-	serve_all("b", 5);
-	world.patch_result = -ENOSPC;
-	update();
-	assert_failed("problem of the cdiffs");
-	assert_asked("a/test.cvd head\na/test-5.cdiff\n");
-	assert_string_equal(in_force(), "test.cvd=4 ");
-	assert_int_equal(source_of("http://a")->failures, 0);
+	for (unsigned i = 0; i < N_ELEMENTS(faults); i++) {
+		forget();
+		serve_all("a", 5);
+		serve_all("b", 5);
+		world.patch_result = faults[i];
+		update();
+		assert_failed("problem of the cdiffs");
+		assert_asked("a/test.cvd head\na/test-5.cdiff\n");
+		assert_string_equal(in_force(), "test.cvd=4 ");
+		assert_int_equal(source_of("http://a")->failures, 0);
+	}
 }
 
 static void test_what_cdiffs_make_does_not_load(void **state)
@@ -278,6 +350,53 @@ static void test_an_older_whole_file_is_not_taken(void **state)
 	assert_int_equal(source_of("http://b")->failures, 0);
 }
 
+/* No more of it comes than is needed to see that. */
+static void test_nor_is_it_fetched_to_its_end(void **state)
+{
+	char page[CVD_SIZE];
+
+	add_mirror("http://a");
+	install_cvd("test.cvd", 4);
+	serve_head("a", 6);
+	serve_whole("a", 3);
+	update();
+	assert_failed("http://a: it sent version 3, but 4 is in use: an older one is not taken");
+	assert_asked("a/test.cvd head\na/test-5.cdiff\na/test.cvd\n");
+	assert_int_equal(part.item.bytes, 512 + 512);
+	assert_string_equal(list_files("d/fetch/partial"), "");
+	/* Nor is what is no database, not even as the first one. */
+	forget();
+	memset(page, '<', sizeof(page));
+	assert_int_equal(unlink("d/current/test.cvd"), 0);
+	serve_head("a", 6);
+	(void)serve("a/test.cvd", page, sizeof(page));
+	update();
+	assert_failed("what came is no database");
+	assert_asked("a/test.cvd head\na/test.cvd\n");
+	assert_int_equal(part.item.bytes, 512 + 512);
+	assert_string_equal(list_files("d/fetch/partial"), "");
+}
+
+static void test_nothing_is_left_of_what_is_refused(void **state)
+{
+	char cvd[CVD_SIZE];
+	struct stat status;
+
+	add_mirror("http://a");
+	make_cvd(cvd, 5);
+	serve_head("a", 5);
+	serve("a/test.cvd", cvd, sizeof(cvd))->reply.result = TRANSFER_REFUSED;
+	update();
+	assert_asked("a/test.cvd head\na/test.cvd\n");
+	assert_int_equal(part.item.bytes, 512 + CVD_SIZE);
+	assert_int_equal(stat("d/fetch/partial/test.cvd", &status), 0);
+	assert_int_equal(status.st_size, 0);
+	forget();
+	serve_all("a", 5);
+	update();
+	assert_asked("a/test.cvd head\na/test.cvd\n");
+}
+
 static void test_nor_is_the_same_once_more(void **state)
 {
 	add_mirror("http://a");
@@ -285,11 +404,24 @@ static void test_nor_is_the_same_once_more(void **state)
 	serve_head("a", 6);
 	serve_whole("a", 4);
 	update();
+	assert_int_equal(part.item.bytes, 512 + 512);
+	assert_string_equal(list_files("d/fetch/partial"), "");
+	assert_int_equal(source_of("http://a")->failures, 0);
 	/* A mirror that is being filled: nothing is wrong, and nothing confirmed. */
 	assert_int_equal(part.item.result, WIRE_UPDATE_UP_TO_DATE);
 	assert_non_null(strstr(part.item.text, "http://a: it says that it has version 6"));
 	assert_string_equal(world.tried, "");
 	assert_string_equal(in_force(), "test.cvd=4 ");
+	/* Another one may have it already. */
+	forget();
+	add_mirror("http://b");
+	serve_head("a", 6);
+	serve_whole("a", 4);
+	serve_all("b", 6);
+	update();
+	assert_updated(4, 6, 2);
+	assert_string_equal(part.item.source, "http://b");
+	assert_string_equal(part.item.text, "");
 }
 
 static void test_a_whole_file_between_is_what_cdiffs_are_put_on(void **state)
@@ -468,6 +600,65 @@ static void test_without_mirrors(void **state)
 {
 	update();
 	assert_failed("no mirror");
+}
+
+/* --- how long it may take --- */
+
+static struct answer *answer_to(const char *what)
+{
+	for (unsigned i = 0; i < world.n_answers; i++)
+		if (!strcmp(world.answers[i].what, what))
+			return &world.answers[i];
+	fail_msg("%s", what);
+	return NULL;
+}
+
+static void test_one_that_takes_an_hour_is_left_for_the_next(void **state)
+{
+	add_mirror("http://a");
+	add_mirror("http://b");
+	install_cvd("test.cvd", 2);
+	serve_all("a", 3);
+	serve_all("b", 3);
+	answer_to("a/test.cvd head")->takes = HOUR + 1;
+	/* which has an hour of its own */
+	answer_to("b/test.cvd head")->takes = HOUR;
+	update();
+	assert_updated(2, 3, 1);
+	assert_asked("a/test.cvd head\nb/test.cvd head\nb/test-3.cdiff\n");
+	forget();
+	serve_head("a", 4);
+	serve_head("b", 4);
+	answer_to("a/test.cvd head")->takes = HOUR + 1;
+	answer_to("b/test.cvd head")->takes = HOUR + 1;
+	update();
+	assert_failed("http://a: it takes too long; http://b: it takes too long");
+}
+
+static void test_what_came_in_that_hour_is_taken(void **state)
+{
+	add_mirror("http://a");
+	add_mirror("http://b");
+	install_cvd("test.cvd", 2);
+	serve_all("a", 5);
+	serve_all("b", 5);
+	answer_to("a/test-4.cdiff")->takes = HOUR + 1;
+	update();
+	assert_updated(2, 4, 2);
+	assert_asked("a/test.cvd head\na/test-3.cdiff\na/test-4.cdiff\n");
+}
+
+static void test_a_download_that_breaks_after_an_hour_goes_on_elsewhere(void **state)
+{
+	add_mirror("http://a");
+	add_mirror("http://b");
+	serve_head("a", 5);
+	serve_whole_broken("a", 5, 900);
+	answer_to("a/test.cvd")->takes = HOUR + 1;
+	serve_all("b", 5);
+	update();
+	assert_updated(0, 5, 0);
+	assert_asked("a/test.cvd head\na/test.cvd\nb/test.cvd head\nb/test.cvd 900-\n");
 }
 
 /* --- cool-downs --- */
@@ -827,6 +1018,69 @@ static void test_what_he_puts_beside_what_was_published_stays(void **state)
 	assert_false(exists("d/test.cvd"));
 }
 
+/* One that was there before, and one that was put there while an older one was in force. */
+static void test_what_he_has_stays_until_what_is_newer_is_in_force(void **state)
+{
+	int status;
+	pid_t pid;
+
+	add_mirror("http://a");
+	install_cvd("test.cvd", 4);
+	write_cvd("d/test.cvd", 3);
+	write_cvd("d/test.cld", 4);
+	serve_all("a", 5);
+	/* A run that fails, */
+	part.run.store = open_store();
+	database_update(&part.run, "test", &part.item);
+	assert_updated(4, 5, 1);
+	assert_string_equal(list_files("d"), "current fetch sets test.cld=4 test.cvd=3 ");
+	part.run.store = store_close(part.run.store);
+	assert_string_equal(list_files("d"), "current fetch sets test.cld=4 test.cvd=3 ");
+	/* and one that is killed. */
+	pid = fork();
+	if (pid == 0) {
+		part.run.store = open_store();
+		database_update(&part.run, "test", &part.item);
+		_exit(part.item.result == WIRE_UPDATE_UPDATED ? 9 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 9);
+	(void)store_close(open_store());
+	assert_string_equal(list_files("d"), "current fetch sets test.cld=4 test.cvd=3 ");
+	assert_string_equal(in_force(), "test.cvd=4 ");
+	update();
+	assert_string_equal(list_files("d"), "current fetch sets ");
+	assert_string_equal(in_force(), "test.cld=5 ");
+}
+
+static void put_a_newer_one_there(void)
+{
+	write_cvd("d/test.cvd", 7);
+}
+
+/* What is newer than the mirrors' is his. */
+static void test_one_of_his_that_is_newer_than_what_came_stays(void **state)
+{
+	add_mirror("http://a");
+	install_cvd("test.cvd", 2);
+	write_cvd("d/test.cvd", 3);
+	serve_head("a", 5);
+	serve_whole("a", 4);
+	update();
+	assert_updated(3, 4, 0);
+	assert_false(exists("d/test.cvd"));
+	/* also while something comes */
+	forget();
+	serve_all("a", 5);
+	answer_to("a/test-5.cdiff")->before = put_a_newer_one_there;
+	update();
+	assert_updated(4, 5, 1);
+	assert_true(exists("d/test.cvd"));
+	update();
+	assert_up_to_date(7);
+	assert_true(exists("d/test.cvd"));
+}
+
 static void test_nobody_takes_it_away_while_there_is_an_older_one(void **state)
 {
 	add_mirror("http://a");
@@ -897,11 +1151,16 @@ int main(void)
 		PART_TEST(test_an_empty_cdiff_asks_for_the_whole_file),
 		PART_TEST(test_so_does_one_behind_others),
 		PART_TEST(test_a_hundred_cdiffs_and_no_more),
-		PART_TEST(test_cdiffs_that_do_not_fit),
-		PART_TEST(test_a_full_disk_is_no_reason_to_fetch_more),
+		PART_TEST(test_cdiffs_of_a_megabyte_are_worth_it),
+		PART_TEST(test_more_than_what_they_change_is_not),
+		PART_TEST(test_for_a_large_one_they_may_be_larger),
+		PART_TEST(test_cdiffs_that_are_at_fault),
+		PART_TEST(test_a_fault_of_the_machine_is_no_reason_to_fetch_more),
 		PART_TEST(test_what_cdiffs_make_does_not_load),
 		PART_TEST(test_what_cannot_be_tried_is_nobodys_fault),
 		PART_TEST(test_an_older_whole_file_is_not_taken),
+		PART_TEST(test_nor_is_it_fetched_to_its_end),
+		PART_TEST(test_nothing_is_left_of_what_is_refused),
 		PART_TEST(test_nor_is_the_same_once_more),
 		PART_TEST(test_a_whole_file_between_is_what_cdiffs_are_put_on),
 		PART_TEST(test_a_whole_file_between_is_better_than_nothing),
@@ -913,6 +1172,9 @@ int main(void)
 		PART_TEST(test_one_that_is_behind),
 		PART_TEST(test_passwords_are_for_the_server),
 		PART_TEST(test_without_mirrors),
+		PART_TEST(test_one_that_takes_an_hour_is_left_for_the_next),
+		PART_TEST(test_what_came_in_that_hour_is_taken),
+		PART_TEST(test_a_download_that_breaks_after_an_hour_goes_on_elsewhere),
 		PART_TEST(test_who_wants_to_be_left_alone_is),
 		PART_TEST(test_all_want_to_be_left_alone),
 		PART_TEST(test_one_that_may_be_asked_fails),
@@ -933,6 +1195,8 @@ int main(void)
 		PART_TEST(test_what_cannot_be_staged),
 		PART_TEST(test_what_an_administrator_has_put_there),
 		PART_TEST(test_what_he_puts_beside_what_was_published_stays),
+		PART_TEST(test_what_he_has_stays_until_what_is_newer_is_in_force),
+		PART_TEST(test_one_of_his_that_is_newer_than_what_came_stays),
 		PART_TEST(test_nobody_takes_it_away_while_there_is_an_older_one),
 		PART_TEST(test_the_newest_of_two_is_what_there_is),
 		PART_TEST(test_whichever_it_is),

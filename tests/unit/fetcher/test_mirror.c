@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#define PARTIAL "d/" MIRROR_STORE "/fetch/partial"
+
 static struct conf *conf;
 static struct audience audience;
 static struct run_result result;
@@ -170,6 +172,62 @@ static void test_429_among_the_cdiffs(void **state)
 	run(WIRE_UPDATE_COOL_DOWN);
 	assert_asked("a/test.cvd head\na/test.cvd\na/test-5.cdiff\na/test-6.cdiff\n");
 	assert_string_equal(list_files("d"), "index.json test.cvd=4 ");
+	assert_string_equal(list_files(PARTIAL), "test.cvd=6 ");
+}
+
+/* Whoever has what was in the mirror before needs every one of them. */
+static void test_cdiffs_that_do_not_all_come(void **state)
+{
+	static const enum transfer_result results[] = {TRANSFER_BROKEN, TRANSFER_REFUSED};
+
+	write_cvd("d/test.cvd", 4);
+	for (unsigned i = 0; i < 4; i++) {
+		forget();
+		serve_head("a", 6);
+		serve_whole("a", 6);
+		if (i < 2)
+			serve_cdiffs("a", 5, 5);
+		(void)answer(i < 2 ? "a/test-6.cdiff" : "a/test-5.cdiff", results[i % 2]);
+		run(WIRE_UPDATE_FAILED);
+		assert_string_equal(renamed, "index.json\n");
+		assert_string_equal(list_files(PARTIAL), "test.cvd=6 ");
+	}
+	/* The whole file need not come again. */
+	forget();
+	serve_all("a", 6);
+	run(WIRE_UPDATE_UPDATED);
+	assert_asked("a/test.cvd head\na/test.cvd 2000-\na/test-5.cdiff\na/test-6.cdiff\n");
+	assert_string_equal(renamed, "test-5.cdiff\ntest-6.cdiff\ntest.cvd\nindex.json\n");
+	assert_string_equal(list_files(PARTIAL), "");
+}
+
+static void test_they_may_come_from_another_mirror(void **state)
+{
+	configure("mirror", "http://b");
+	write_cvd("d/test.cvd", 4);
+	serve_head("a", 6);
+	serve_whole("a", 6);
+	(void)answer("a/test-5.cdiff", TRANSFER_BROKEN);
+	serve_all("b", 6);
+	run(WIRE_UPDATE_UPDATED);
+	assert_asked("a/test.cvd head\na/test.cvd\na/test-5.cdiff\n"
+		     "b/test.cvd head\nb/test.cvd 2000-\nb/test-5.cdiff\nb/test-6.cdiff\n");
+	assert_string_equal(renamed, "test-5.cdiff\ntest-6.cdiff\ntest.cvd\nindex.json\n");
+}
+
+static void test_cdiffs_that_nobody_has(void **state)
+{
+	write_cvd("d/test.cvd", 4);
+	serve_head("a", 6);
+	serve_whole("a", 6);
+	serve_cdiffs("a", 5, 5);
+	run(WIRE_UPDATE_UPDATED);
+	assert_string_equal(renamed, "test-5.cdiff\ntest.cvd\nindex.json\n");
+	forget();
+	serve_head("a", 8);
+	serve_whole("a", 8);
+	run(WIRE_UPDATE_UPDATED);
+	assert_string_equal(renamed, "test.cvd\nindex.json\n");
 }
 
 static void test_a_fault_of_ours(void **state)
@@ -305,6 +363,9 @@ int main(void)
 		TEST(test_cdiffs_that_are_no_good_do_not_appear),
 		TEST(test_nothing_appears_without_the_whole_file),
 		TEST(test_429_among_the_cdiffs),
+		TEST(test_cdiffs_that_do_not_all_come),
+		TEST(test_they_may_come_from_another_mirror),
+		TEST(test_cdiffs_that_nobody_has),
 		TEST(test_a_fault_of_ours),
 		TEST(test_what_cannot_be_put_there),
 		TEST(test_an_index_that_cannot_be_written),

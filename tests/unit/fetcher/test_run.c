@@ -4,6 +4,7 @@
 #include "fetch_fixture.h"
 
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #define LOCAL "http://b/local.ndb"
 #define EVERY (2 * HOUR)
@@ -389,6 +390,185 @@ static void test_up_to_date_stays_so_where_publishing_fails(void **state)
 	assert_int_equal(told()->result, WIRE_UPDATE_FAILED);
 }
 
+static void test_all_have_older_ones(void **state)
+{
+	struct state_item known;
+
+	test_everything_is_published_told_and_remembered(state);
+	forget();
+	world.now += EVERY;
+	serve_all("a", 4);
+	(void)answer("b/local.ndb", TRANSFER_NOT_MODIFIED);
+	run();
+	assert_result(WIRE_UPDATE_UP_TO_DATE, false);
+	/* That confirms nothing. */
+	known = remembered("test", false);
+	assert_int_equal(known.checked, NOW);
+	assert_int_equal(known.version, 5);
+	assert_string_equal(known.problem, "no mirror that answered has a newer one");
+	assert_int_equal(remembered("local.ndb", true).checked, NOW + EVERY);
+	forget();
+	serve_all("a", 5);
+	(void)answer("b/local.ndb", TRANSFER_NOT_MODIFIED);
+	run();
+	known = remembered("test", false);
+	assert_int_equal(known.checked, NOW + EVERY);
+	assert_string_equal(known.problem, "");
+}
+
+static void test_a_mirror_that_is_being_filled_confirms_nothing(void **state)
+{
+	install_cvd("test.cvd", 4);
+	configure("mirror", "http://a");
+	serve_head("a", 6);
+	serve_whole("a", 4);
+	run();
+	assert_result(WIRE_UPDATE_UP_TO_DATE, false);
+	assert_int_equal(remembered("test", false).checked, 0);
+	assert_non_null(strstr(remembered("test", false).problem, "version 6"));
+	assert_int_equal(remembered_source("http://a").failures, 0);
+}
+
+static void test_what_an_administrator_has_put_there_takes_the_place(void **state)
+{
+	install_cvd("test.cvd", 4);
+	write_cvd("d/test.cvd", 6);
+	configure("mirror", "http://a");
+	serve_all("a", 6);
+	run();
+	assert_result(WIRE_UPDATE_UPDATED, true);
+	assert_string_equal(in_force(), "");
+	assert_true(exists("d/test.cvd"));
+	/* and is not replaced by what cannot be published */
+	forget();
+	serve_all("a", 7);
+	world.publish_result = -ENOSPC;
+	run();
+	assert_result(WIRE_UPDATE_FAILED, false);
+	assert_true(exists("d/test.cvd"));
+	world.publish_result = 0;
+	(void)store_close(open_store());
+	assert_true(exists("d/test.cvd"));
+	run();
+	assert_result(WIRE_UPDATE_UPDATED, true);
+	assert_string_equal(in_force(), "test.cld=7 ");
+	assert_false(exists("d/test.cvd"));
+}
+
+/* --- databases are in force before custom files are asked for --- */
+
+static void assert_database_is_in_force(void)
+{
+	assert_string_equal(in_force(), "test.cvd=5 ");
+}
+
+static void test_custom_files_keep_no_database_waiting(void **state)
+{
+	configure("mirror", "http://a");
+	configure("custom", LOCAL);
+	serve_all("a", 5);
+	answer("b/local.ndb", TRANSFER_BROKEN)->before = assert_database_is_in_force;
+	run();
+	assert_result(WIRE_UPDATE_FAILED, true);
+	assert_asked("a/test.cvd head\na/test.cvd\nb/local.ndb\n");
+	assert_int_equal(told()->result, WIRE_UPDATE_UPDATED);
+	assert_int_equal(told()->result, WIRE_UPDATE_FAILED);
+	assert_int_equal(remembered("test", false).changed, NOW);
+}
+
+static void fill_the_disk(void)
+{
+	assert_database_is_in_force();
+	world.publish_result = -ENOSPC;
+}
+
+static void test_custom_files_that_cannot_be_published(void **state)
+{
+	const struct wire_update_item *item;
+	struct answer *local;
+
+	configure("mirror", "http://a");
+	configure("custom", LOCAL);
+	serve_all("a", 5);
+	local = serve_text("b/local.ndb", "one");
+	local->before = fill_the_disk;
+	(void)snprintf(local->reply.etag, 8, "\"1\"");
+	run();
+	assert_result(WIRE_UPDATE_FAILED, true);
+	assert_string_equal(result.done.text, "problem of the store");
+	assert_string_equal(in_force(), "test.cvd=5 ");
+	item = told();
+	assert_int_equal(item->result, WIRE_UPDATE_UPDATED);
+	assert_int_equal(item->version_after, 5);
+	item = told();
+	assert_int_equal(item->result, WIRE_UPDATE_FAILED);
+	assert_string_equal(item->text, "problem of the store");
+	assert_int_equal(remembered("test", false).version, 5);
+	assert_int_equal(remembered("test", false).changed, NOW);
+	assert_int_equal(remembered("local.ndb", true).changed, 0);
+	assert_string_equal(remembered("local.ndb", true).etag, "");
+}
+
+/* --- what broken downloads leave --- */
+
+static void leave_partial(const char *name, unsigned version)
+{
+	char path[PATH_MAX];
+
+	(void)store_close(open_store());
+	(void)snprintf(path, sizeof(path), "d/fetch/partial/%s", name);
+	write_cvd(path, version);
+}
+
+static void test_broken_downloads_that_are_of_no_use_any_more_go(void **state)
+{
+	install_cvd("test.cvd", 4);
+	configure("mirror", "http://a");
+	configure("custom", LOCAL);
+	leave_partial("test.cvd", 5);
+	leave_partial("old.cvd", 3);
+	leave_partial("old.ndb", 3);
+	leave_partial("local.ndb", 3);
+	leave_partial("local.ndb.cvd", 3);
+	/* It came by cdiffs, */
+	serve_all("a", 5);
+	(void)serve_text("b/local.ndb", "one");
+	run();
+	assert_result(WIRE_UPDATE_UPDATED, true);
+	assert_string_equal(list_files("d/fetch/partial"), "");
+	/* or somebody else has put it there. */
+	leave_partial("test.cvd", 5);
+	run();
+	assert_result(WIRE_UPDATE_UP_TO_DATE, false);
+	assert_string_equal(list_files("d/fetch/partial"), "");
+}
+
+static void test_those_that_are_wanted_stay(void **state)
+{
+	char cvd[CVD_SIZE];
+
+	configure("mirror", "http://a");
+	leave_partial("old.cvd", 3);
+	make_cvd(cvd, 5);
+	serve_head("a", 5);
+	(void)serve_broken("a/test.cvd", cvd, sizeof(cvd), 900);
+	run();
+	assert_result(WIRE_UPDATE_FAILED, false);
+	assert_string_equal(list_files("d/fetch/partial"), "test.cvd=5 ");
+	forget();
+	world.now += EVERY;
+	(void)serve_cool_down("a/test.cvd head", 60);
+	run();
+	assert_result(WIRE_UPDATE_COOL_DOWN, false);
+	assert_string_equal(list_files("d/fetch/partial"), "test.cvd=5 ");
+	forget();
+	world.now += 60;
+	serve_all("a", 5);
+	run();
+	assert_asked("a/test.cvd head\na/test.cvd 900-\n");
+	assert_string_equal(list_files("d/fetch/partial"), "");
+}
+
 /* --- what keeps it from beginning --- */
 
 static void test_there_is_nowhere_to_fetch_from(void **state)
@@ -630,6 +810,152 @@ static void test_all_want_to_be_left_alone(void **state)
 	assert_next(EVERY);
 }
 
+static void serve_forbidden(const char *what)
+{
+	serve_cool_down(what, -1)->reply.status = 403;
+}
+
+/* Whatever it serves, and under whichever name. */
+static void test_a_server_that_wants_to_be_left_alone_is(void **state)
+{
+	static const char *const same[] = {"http://a/one", "http://A:80/x.ndb",
+					   "http://user@a/y.ndb"};
+	static const char *const others[] = {"https://a/z.ndb", "http://a:8080/v.ndb",
+					     "http://aa/w.ndb"};
+
+	configure("mirror", "http://a/one");
+	configure("custom", same[1]);
+	configure("custom", "http://user:secret@a/y.ndb");
+	for (size_t i = 0; i < N_ELEMENTS(others); i++)
+		configure("custom", others[i]);
+	(void)serve_cool_down("a/one/test.cvd head", HOUR);
+	run();
+	assert_asked("a/one/test.cvd head\nhttps://a/z.ndb\na:8080/v.ndb\naa/w.ndb\n");
+	for (size_t i = 0; i < N_ELEMENTS(same); i++) {
+		assert_int_equal(remembered_source(same[i]).cool_until, NOW + HOUR);
+		assert_int_equal(remembered_source(same[i]).cool_since, NOW);
+		assert_string_equal(remembered_source(same[i]).problem,
+				    "problem of a/one/test.cvd head");
+		assert_int_equal(told()->result, WIRE_UPDATE_COOL_DOWN);
+	}
+	for (size_t i = 0; i < N_ELEMENTS(others); i++)
+		assert_int_equal(remembered_source(others[i]).cool_until, 0);
+	/* So is one that is out of service. */
+	forget();
+	world.now += HOUR;
+	serve_cool_down("a/one/test.cvd head", HOUR)->reply.status = 503;
+	run();
+	assert_asked("a/one/test.cvd head\nhttps://a/z.ndb\na:8080/v.ndb\naa/w.ndb\n");
+}
+
+static void test_what_is_forbidden_is_one_file(void **state)
+{
+	configure("mirror", "http://a");
+	configure("custom", "http://a/x.ndb");
+	configure("custom", "http://a/y.ndb");
+	configure("custom", "http://a/z.ndb");
+	serve_all("a", 5);
+	serve_forbidden("a/x.ndb");
+	(void)serve_text("a/y.ndb", "one");
+	(void)serve_cool_down("a/z.ndb", 60);
+	run();
+	assert_asked("a/test.cvd head\na/test.cvd\na/x.ndb\na/y.ndb\na/z.ndb\n");
+	/* What was to be left alone for longer is. */
+	assert_int_equal(remembered_source("http://a/x.ndb").cool_until, NOW + SOURCE_FORBIDDEN_S);
+	assert_string_equal(remembered_source("http://a/x.ndb").problem, "problem of a/x.ndb");
+	assert_int_equal(remembered_source("http://a/y.ndb").cool_until, NOW + 60);
+	assert_int_equal(remembered_source("http://a").cool_until, NOW + 60);
+}
+
+static void end_here(void)
+{
+	_exit(9);
+}
+
+/* A run that is killed where a test says. */
+static void run_killed(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		run();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 9);
+}
+
+static void test_that_outlives_a_kill(void **state)
+{
+	configure("mirror", "http://a");
+	configure("mirror", "http://b");
+	configure("database", "main");
+	serve_all("a", 5);
+	(void)serve_cool_down("a/main.cvd head", HOUR);
+	answer("b/main.cvd head", TRANSFER_BROKEN)->before = end_here;
+	run_killed();
+	assert_string_equal(in_force(), "");
+	assert_int_equal(remembered_source("http://a").cool_until, NOW + HOUR);
+	assert_int_equal(remembered_source("http://a").cool_since, NOW);
+	assert_string_equal(remembered_source("http://a").problem, "problem of a/main.cvd head");
+	/* What came is not in force, nor told as if it were. */
+	assert_int_equal(remembered("test", false).version, 0);
+	assert_int_equal(remembered("test", false).changed, 0);
+	assert_string_equal(remembered("test", false).source, "");
+	forget();
+	serve_all("b", 5);
+	run_if(true);
+	assert_asked("b/test.cvd head\nb/test.cvd\nb/main.cvd head\n");
+}
+
+static void test_as_does_what_was_in_force_before(void **state)
+{
+	configure("mirror", "http://a");
+	configure("custom", LOCAL);
+	configure("custom", "http://c/other.ndb");
+	configure("custom", "http://d/last.ndb");
+	serve_all("a", 5);
+	(void)snprintf(serve_text("b/local.ndb", "one")->reply.etag, 8, "\"1\"");
+	(void)serve_cool_down("c/other.ndb", HOUR);
+	answer("d/last.ndb", TRANSFER_BROKEN)->before = end_here;
+	run_killed();
+	assert_string_equal(in_force(), "test.cvd=5 ");
+	assert_int_equal(remembered("test", false).version, 5);
+	assert_int_equal(remembered_source("http://c/other.ndb").cool_until, NOW + HOUR);
+	/* It is asked for as if it had not come. */
+	forget();
+	serve_all("a", 5);
+	(void)serve_text("b/local.ndb", "one");
+	run();
+	assert_asked("a/test.cvd head\nb/local.ndb\nd/last.ndb\n");
+	assert_string_equal(in_force(), "local.ndb test.cvd=5 ");
+}
+
+/* What another server wants has nothing to do with it. */
+static void test_failures_are_counted_once_beside_a_cool_down(void **state)
+{
+	char cvd[CVD_SIZE];
+
+	configure("mirror", "http://a");
+	configure("mirror", "http://b");
+	make_cvd(cvd, 5);
+	serve_head("a", 5);
+	for (size_t cut = 600; cut <= 900; cut += 100)
+		(void)serve_broken("a/test.cvd", cvd, sizeof(cvd), cut);
+	serve_head("b", 5);
+	(void)serve_broken("b/test.cvd", cvd, sizeof(cvd), 1000);
+	(void)serve_broken("b/test.cvd", cvd, sizeof(cvd), 1100);
+	(void)serve_cool_down("b/test.cvd", 60);
+	run();
+	assert_result(WIRE_UPDATE_FAILED, false);
+	assert_int_equal(remembered_source("http://a").failures, 1);
+	assert_int_equal(remembered_source("http://a").retry_at, NOW + SOURCE_RETRY_S);
+	assert_int_equal(remembered_source("http://b").failures, 1);
+	assert_int_equal(remembered_source("http://b").cool_until, NOW + 60);
+}
+
 static void test_one_that_does_keeps_nothing_else_waiting(void **state)
 {
 	configure("mirror", "http://a");
@@ -841,6 +1167,13 @@ int main(void)
 		TEST(test_without_mirrors_their_databases_stay),
 		TEST(test_a_set_that_cannot_be_published),
 		TEST(test_up_to_date_stays_so_where_publishing_fails),
+		TEST(test_all_have_older_ones),
+		TEST(test_a_mirror_that_is_being_filled_confirms_nothing),
+		TEST(test_what_an_administrator_has_put_there_takes_the_place),
+		TEST(test_custom_files_keep_no_database_waiting),
+		TEST(test_custom_files_that_cannot_be_published),
+		TEST(test_broken_downloads_that_are_of_no_use_any_more_go),
+		TEST(test_those_that_are_wanted_stay),
 		TEST(test_there_is_nowhere_to_fetch_from),
 		TEST(test_another_run_is_under_way),
 		TEST(test_a_state_that_cannot_be_read_begins_anew),
@@ -856,6 +1189,11 @@ int main(void)
 		TEST(test_bad_files_do_not_come_every_ten_minutes),
 		TEST(test_one_failure_of_a_run_however_often_it_was_asked),
 		TEST(test_all_want_to_be_left_alone),
+		TEST(test_a_server_that_wants_to_be_left_alone_is),
+		TEST(test_what_is_forbidden_is_one_file),
+		TEST(test_that_outlives_a_kill),
+		TEST(test_as_does_what_was_in_force_before),
+		TEST(test_failures_are_counted_once_beside_a_cool_down),
 		TEST(test_one_that_does_keeps_nothing_else_waiting),
 		TEST(test_a_short_cool_down_is_no_reason_to_come_sooner),
 		TEST(test_nothing_is_asked_before_it_is_due),

@@ -256,6 +256,48 @@ static void what_is_missing_is_made(void **state)
 	assert_string_equal(list("d"), "fetch sets ");
 }
 
+static mode_t mode_of(const char *path)
+{
+	struct stat status;
+
+	assert_int_equal(stat(path, &status), 0);
+	return status.st_mode & 07777;
+}
+
+/* Where files belong to the group of their directory, they go on to. */
+static void the_group_of_directories_stays(void **state)
+{
+	assert_int_equal(chmod("d", 02755), 0);
+	publish_one("a.ndb", "1");
+	assert_int_equal(mode_of("d/fetch"), 02755);
+	assert_int_equal(mode_of("d/fetch/partial"), 02700);
+	assert_int_equal(mode_of("d/sets"), 02755);
+	assert_int_equal(mode_of("d/sets/1"), 02755);
+	/* whatever else is wrong with them */
+	assert_int_equal(chmod("d/sets", 02700), 0);
+	assert_int_equal(chmod("d/fetch", 02777), 0);
+	(void)umask(0077);
+	publish_one("a.ndb", "2");
+	(void)umask(0022);
+	assert_int_equal(mode_of("d/sets"), 02755);
+	assert_int_equal(mode_of("d/sets/2"), 02755);
+	assert_int_equal(mode_of("d/fetch"), 02755);
+	assert_int_equal(mode_of("d"), 02755);
+}
+
+static void nothing_to_work_on_is_left(void **state)
+{
+	struct store *store = open_store();
+
+	assert_int_equal(mkdir("d/fetch/work/trial", 0700), 0);
+	assert_int_equal(mkdir("d/fetch/work/trial/deep", 0700), 0);
+	scratch_write("d/fetch/work/trial/deep/a.ndb", "1", 1);
+	scratch_write("d/fetch/partial/daily.cvd", "1", 1);
+	store_close(store);
+	assert_string_equal(list("d/fetch"), "lock partial replaced ");
+	assert_string_equal(list("d/fetch/partial"), "daily.cvd=1 ");
+}
+
 static void what_is_published_is_in_force(void **state)
 {
 	struct store *store = open_store();
@@ -375,8 +417,11 @@ static void one_run_at_a_time(void **state)
 	struct store *store = open_store();
 
 	put(store, "a.ndb", "1");
+	scratch_write("d/fetch/work/y", "2", 1);
 	assert_non_null(strstr(refused("d", true), "another update of d is under way"));
 	assert_non_null(found(store, "a.ndb"));
+	/* It has not taken away what that one works on. */
+	assert_string_equal(list("d/fetch/work"), "y=2 ");
 	store_close(store);
 	store_close(open_store());
 }
@@ -474,6 +519,50 @@ static void a_file_that_the_set_has_instead_goes(void **state)
 	store_close(store);
 	store_close(open_store());
 	assert_int_equal(access("d/daily.cvd", F_OK), 0);
+}
+
+static void assert_mark_removes(const char *set, bool expected)
+{
+	struct store *store;
+
+	scratch_write("d/daily.cvd", "own", 3);
+	assert_int_equal(symlink(set, "d/fetch/replaced/daily.cvd"), 0);
+	store = open_store();
+	assert_string_equal(list("d/fetch/replaced"), "");
+	if ((access("d/daily.cvd", F_OK) < 0) != expected)
+		fail_msg("%s", set);
+	store_close(store);
+}
+
+/* As a run leaves it that is killed. */
+static void a_mark_is_for_its_own_set(void **state)
+{
+	static const char *const others[] = {"1", "3", "0", "02", "2x", "x", "../sets/2", "22"};
+	struct store *store;
+
+	publish_one("a.ndb", "1");
+	publish_one("a.ndb", "2");
+	for (size_t i = 0; i < N_ELEMENTS(others); i++)
+		assert_mark_removes(others[i], false);
+	assert_mark_removes("2", true);
+	scratch_write("d/daily.cvd", "own", 3);
+	scratch_write("d/fetch/replaced/daily.cvd", "2", 1);
+	store_close(open_store());
+	assert_int_equal(access("d/daily.cvd", F_OK), 0);
+	/* Nor does one of another set count when one is published. */
+	store = open_store();
+	assert_int_equal(symlink("4", "d/fetch/replaced/daily.cvd"), 0);
+	put(store, "a.ndb", "3");
+	replace(store, "gone.cvd");
+	publish(store);
+	assert_int_equal(access("d/daily.cvd", F_OK), 0);
+	assert_string_equal(list("d/fetch/replaced"), "");
+	/* The last word counts. */
+	replace(store, "daily.cvd");
+	replace(store, "daily.cvd");
+	publish(store);
+	assert_int_equal(access("d/daily.cvd", F_OK), -1);
+	store_close(store);
 }
 
 /* A run that has looked at it and published nothing, or something else, changes nothing. */
@@ -770,6 +859,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_missing_is_made),
+		TEST(the_group_of_directories_stays),
+		TEST(nothing_to_work_on_is_left),
 		TEST(what_is_published_is_in_force),
 		TEST(what_is_not_published_is_gone),
 		TEST(sets_share_what_they_have_in_common),
@@ -780,6 +871,7 @@ int main(void)
 		TEST(a_link_that_leads_nowhere_is_mended),
 		TEST(what_is_not_ours_is_left_alone),
 		TEST(a_file_that_the_set_has_instead_goes),
+		TEST(a_mark_is_for_its_own_set),
 		TEST(a_file_stays_until_its_set_is_in_force),
 		TEST(names_stay_in_the_set),
 		TEST(an_error_leaves_the_old_set_in_force),

@@ -29,8 +29,9 @@ static struct conf *conf;
 static struct transfer *transfer;
 static struct transfer_reply reply;
 
-/* What libcurl was told; hurry makes its limits of a minute and more one second. */
-static bool hurry;
+/* What libcurl was told; hurry makes its limits of a minute and more one second, in_full_speed
+ * keeps it from slowing anything down. */
+static bool hurry, in_full_speed;
 static int64_t told[CURLOPT_LASTENTRY % 10000 + 1000];
 
 CURLcode __real_curl_easy_setopt(CURL *curl, CURLoption option, ...);
@@ -50,12 +51,29 @@ CURLcode __wrap_curl_easy_setopt(CURL *curl, CURLoption option, ...)
 		code = __real_curl_easy_setopt(curl, option, value);
 	} else if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB) {
 		told[option % 10000] = va_arg(arguments, curl_off_t);
-		code = __real_curl_easy_setopt(curl, option, (curl_off_t)told[option % 10000]);
+		code = __real_curl_easy_setopt(
+			curl, option, in_full_speed ? 0 : (curl_off_t)told[option % 10000]);
 	} else {
 		code = __real_curl_easy_setopt(curl, option, va_arg(arguments, void *));
 	}
 	va_end(arguments);
 	return code;
+}
+
+/* Once so much has come, it is a quarter of an hour later; with on_told(), which until then is told
+ * of every piece, as each look at the clock takes a while. */
+static uint64_t later_at;
+static uint64_t later_ms;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
+{
+	int r = __real_clock_gettime(clock, time);
+
+	later_ms += later_at ? 100 : 0;
+	time->tv_sec += (time_t)(later_ms / 1000);
+	return r;
 }
 
 #define TOLD(option) told[CURLOPT_##option % 10000]
@@ -194,11 +212,17 @@ static void on_told(void *context, uint64_t done, uint64_t total)
 	n_told++;
 	last_done = done;
 	last_total = total;
+	if (later_at && done >= later_at) {
+		later_ms += 901000;
+		later_at = 0;
+	}
 }
 
 static int setup(void **state)
 {
-	hurry = false;
+	hurry = in_full_speed = false;
+	later_at = 0;
+	later_ms = 0;
 	n_told = 0;
 	conf = conf_new();
 	transfer = conf ? transfer_new(conf, on_told, content) : NULL;
@@ -488,9 +512,23 @@ static void test_resume_of_what_is_complete(void **state)
 	assert_result(TRANSFER_DONE);
 	assert_int_equal(reply.status, 416);
 	assert_body(content, SIZE);
+	/* Whoever has no ETag can see for himself whether it is what he wants. */
 	GET(.from = SIZE);
 	assert_result(TRANSFER_DONE);
 	assert_int_equal(reply.status, 416);
+	assert_body(content, SIZE);
+	GET(.from = SIZE + 1);
+	assert_result(TRANSFER_REFUSED);
+	rules(&http, "[{'status': 416, 'headers': {'Content-Range': 'bytes */20001'}}]");
+	GET(.from = SIZE);
+	assert_result(TRANSFER_REFUSED);
+	rules(&http, "[{'status': 416}]");
+	GET(.from = SIZE);
+	assert_result(TRANSFER_REFUSED);
+	rules(&http, "[{'status': 416, 'headers': {'Content-Range': 'bytes */0'}}]");
+	GET();
+	assert_result(TRANSFER_REFUSED);
+	rules(&http, "[]");
 	GET(.from = SIZE + 1, .if_range = etag);
 	assert_result(TRANSFER_REFUSED);
 }
@@ -771,6 +809,140 @@ static void test_rate_limit(void **state)
 	assert_int_equal(TOLD(LOW_SPEED_LIMIT), 1000);
 }
 
+#define MB UINT64_C(1000000)
+
+/* Five megabytes, of which one has come when it is a quarter of an hour later. */
+static void get_slowly(const char *rate_limit, const char *more, uint64_t from)
+{
+	uint64_t begin = *more ? 0 : from;
+	char rule[256];
+
+	in_full_speed = true;
+	later_at = begin + MB;
+	conf_fixture_set(conf, "signatures", "rate-limit", rate_limit);
+	assert_int_equal(ftruncate(body, (off_t)from), 0);
+	(void)snprintf(rule, sizeof(rule), "[{'body': {'size': %" PRIu64 "}%s}]", begin + 5 * MB,
+		       more);
+	rules(&http, rule);
+	GET(.from = from, .max_size = 100 * MB);
+	assert_int_equal(later_at, 0);
+}
+
+static void test_what_drags_is_broken_off(void **state)
+{
+	get_slowly("0", "", 0);
+	assert_result(TRANSFER_BROKEN);
+	assert_non_null(strstr(reply.problem, "it comes too slowly (http://127.0.0.1:"));
+	assert_in_range(reply.size, MB, 5 * MB - 1);
+	assert_int_equal(lseek(body, 0, SEEK_END), reply.size);
+	/* Only what comes now says how fast it is: some 1000 bytes a second. */
+	get_slowly("12000", "", 20 * MB);
+	assert_result(TRANSFER_BROKEN);
+	assert_in_range(reply.size, 21 * MB, 25 * MB - 1);
+}
+
+static void test_what_is_to_be_slow_may_be(void **state)
+{
+	get_slowly("2000", "", 0);
+	assert_result(TRANSFER_DONE);
+	assert_int_equal(reply.size, 5 * MB);
+	/* It is never asked for so slowly. */
+	get_slowly("1", "", 0);
+	assert_result(TRANSFER_DONE);
+	/* From the beginning again: what we had does not count. */
+	get_slowly("2000", ", 'ignore_range': true", 900000);
+	assert_result(TRANSFER_DONE);
+	assert_int_equal(reply.status, 200);
+	assert_int_equal(reply.size, 5 * MB);
+	get_slowly("12000", ", 'ignore_range': true", 6 * MB);
+	assert_result(TRANSFER_BROKEN);
+}
+
+static void test_for_a_quarter_of_an_hour_anything_may(void **state)
+{
+	later_at = 1;
+	rules(&http, "[{'slow': [10000, 0.1]}]");
+	GET();
+	assert_result(TRANSFER_BROKEN);
+	later_ms += 901000; /* What was before it began does not count. */
+	GET();
+	assert_result(TRANSFER_DONE);
+}
+
+static unsigned n_looks;
+static bool is_wanted;
+
+static bool look(void *context)
+{
+	char head[512];
+
+	n_looks++;
+	assert_ptr_equal(context, content);
+	assert_int_equal(pread(body, head, sizeof(head), 0), sizeof(head));
+	assert_memory_equal(head, content, sizeof(head));
+	return is_wanted;
+}
+
+#define LOOK .look_at = 512, .look = look, .look_context = content
+
+static void test_a_look_at_how_it_begins(void **state)
+{
+	n_looks = 0;
+	is_wanted = true;
+	rules(&http, "[{'slow': [500, 0.001]}]");
+	GET(LOOK);
+	assert_result(TRANSFER_DONE);
+	assert_body(content, SIZE);
+	assert_int_equal(n_looks, 1);
+	/* of each request */
+	GET(.from = 1000, LOOK);
+	assert_result(TRANSFER_DONE);
+	assert_body(content, SIZE);
+	assert_int_equal(n_looks, 2);
+	/* and at nothing that is shorter */
+	GET_FROM(&http, "/small", LOOK);
+	assert_result(TRANSFER_DONE);
+	assert_int_equal(n_looks, 2);
+}
+
+static void test_what_is_not_wanted_is_cut_off(void **state)
+{
+	char url[PATH_MAX];
+
+	n_looks = 0;
+	is_wanted = false;
+	rules(&http, "[{'slow': [700, 0.01]}]");
+	GET(LOOK);
+	assert_result(TRANSFER_DONE);
+	assert_int_equal(n_looks, 1);
+	assert_in_range(reply.size, 512, SIZE - 1);
+	assert_int_equal(lseek(body, 0, SEEK_END), reply.size);
+	assert_true(atoll(saw(&http, 0, "sent")) < SIZE);
+	/* A server that begins again is looked at, too. */
+	fill_body(content, 900);
+	rules(&http, "[{'slow': [700, 0.01], 'ignore_range': true}]");
+	GET(.from = 900, LOOK);
+	assert_result(TRANSFER_DONE);
+	assert_int_equal(n_looks, 2);
+	assert_in_range(reply.size, 512, SIZE - 1);
+	(void)snprintf(url, sizeof(url), "file://%s/d/a.bin", scratch);
+	get_url(url, (struct transfer_request){LOOK});
+	assert_int_equal(n_looks, 3);
+}
+
+static void test_a_netrc_file_that_cannot_be_read(void **state)
+{
+	set_path("netrc-file", "no-netrc");
+	GET();
+	assert_result(TRANSFER_LOCAL);
+	assert_non_null(strstr(reply.problem, "/no-netrc: No such file"));
+	/* Nobody is asked without what it would have said. */
+	assert_int_equal(server_count(&http), 0);
+	assert_int_equal(transfer_requests(transfer), 0);
+	get_url("file:///", (struct transfer_request){0});
+	assert_result(TRANSFER_REFUSED);
+}
+
 static void test_credentials(void **state)
 {
 	char url[256], rule[512];
@@ -977,6 +1149,12 @@ int main(void)
 		TEST(no_server),
 		TEST(slow_servers),
 		TEST(rate_limit),
+		TEST(what_drags_is_broken_off),
+		TEST(what_is_to_be_slow_may_be),
+		TEST(for_a_quarter_of_an_hour_anything_may),
+		TEST(a_look_at_how_it_begins),
+		TEST(what_is_not_wanted_is_cut_off),
+		TEST(a_netrc_file_that_cannot_be_read),
 		TEST(credentials),
 		TEST(passwords_are_not_told),
 		TEST(proxy),

@@ -378,7 +378,7 @@ static inline void start_engine_with(struct fixture *fixture, const struct wire_
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		lose(&fixture->workers[i].fd);
 	assert_int_equal(chan_pair(ends), 0);
-	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0]), 0);
+	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0], 76 + (int32_t)info->set), 0);
 	fixture->engine = ends[1];
 	assert_int_equal(chan_send(fixture->engine, &info->header, -1), 0);
 	start_worker(fixture);

@@ -95,7 +95,7 @@ static void introduce_engine(struct fixture *fixture)
 
 	lose(&fixture->engine);
 	assert_int_equal(chan_pair(ends), 0);
-	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0]), 0);
+	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0], 77), 0);
 	fixture->engine = ends[1];
 }
 

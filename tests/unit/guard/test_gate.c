@@ -788,9 +788,11 @@ static void under_other_signatures_nothing_is_known(void **state)
 	memory_or_skip(fixture);
 	start_engine(fixture);
 	assert_int_equal(gate_signatures(&fixture->gate), 1);
+	assert_int_equal(pool_engine(fixture->gate.pool), 77);
 	verify(fixture, "file", VERDICT_CLEAN);
 	start_engine_with(fixture, &info);
 	assert_int_equal(gate_signatures(&fixture->gate), 2);
+	assert_int_equal(pool_engine(fixture->gate.pool), 78);
 	ask(fixture, &probe, "file", LANE_DEMAND);
 	assert_int_equal(probe.n_told, 0);
 	send_verdict(fixture, VERDICT_CLEAN, "");

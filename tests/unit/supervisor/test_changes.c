@@ -15,10 +15,10 @@
 static uint64_t now_us;
 static unsigned n_reloads, n_warnings, n_infos;
 
-void __wrap_reload_begin(struct service *service);
+void __wrap_reload_begin_unasked(struct service *service);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 
-void __wrap_reload_begin(struct service *service)
+void __wrap_reload_begin_unasked(struct service *service)
 {
 	changes_forget(service);
 	n_reloads++;
@@ -121,21 +121,74 @@ static void what_is_moved_removed_and_published_counts(void **state)
 	}
 }
 
-/* freshclam's, the fetcher's, and a file that is still being written. */
+/* freshclam's, and the fetcher's. */
 static void what_is_not_loaded_does_not_count(void **state)
 {
 	static const char step[] =
 		"cd signatures; echo x > freshclam.dat; rm freshclam.dat; mkdir tmp.ndb; rmdir "
-		"tmp.ndb; mkdir -p fetch/work sets/1; echo x > sets/1/daily.cvd; chmod 644 *";
-	FILE *unfinished = fopen("signatures/c.ndb", "we");
+		"tmp.ndb; mkdir -p fetch/work sets/1; echo x > sets/1/daily.cvd; ln -s fetch "
+		"README; "
+		"chmod 755 *";
 
-	assert_non_null(unfinished);
 	assert_int_equal(system(step), 0);
 	pass_time(*state, 10 * SECOND);
 	assert_int_equal(n_reloads, 0);
-	(void)fclose(unfinished);
+}
+
+/* However slowly: what has come of it so far is no set of signatures. */
+static void a_file_that_is_being_written_is_waited_for(void **state)
+{
+	FILE *slow = fopen("signatures/c.ndb", "we");
+
+	assert_non_null(slow);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(fputc('c', slow) == 'c' && fflush(slow) == 0);
+		pass_time(*state, 15 * SECOND);
+		assert_int_equal(n_reloads, 0);
+	}
+	(void)fclose(slow);
+	pass_time(*state, 9 * SECOND);
+	assert_int_equal(n_reloads, 0);
+	pass_time(*state, SECOND);
+	assert_int_equal(n_reloads, 1);
+}
+
+/* What else has changed waits for it. */
+static void one_that_is_being_written_keeps_the_others_waiting(void **state)
+{
+	FILE *slow = fopen("signatures/c.ndb", "we");
+
+	assert_non_null(slow);
+	scratch_write("signatures/a.ndb", "a", 1);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_true(fputc('c', slow) == 'c' && fflush(slow) == 0);
+		pass_time(*state, 9 * SECOND);
+	}
+	assert_int_equal(n_reloads, 0);
+	(void)fclose(slow);
 	pass_time(*state, 10 * SECOND);
 	assert_int_equal(n_reloads, 1);
+}
+
+/* A link is all that happens. */
+static void links_and_permissions_count(void **state)
+{
+	static const char *const steps[] = {
+		"ln elsewhere signatures/hard.ndb",
+		"ln -s ../elsewhere signatures/soft.ndb",
+		"chmod 600 signatures/hard.ndb",
+	};
+
+	scratch_write("elsewhere", "x", 1);
+	for (unsigned i = 0; i < N_ELEMENTS(steps); i++) {
+		assert_int_equal(system(steps[i]), 0);
+		pass_time(*state, 9 * SECOND);
+		assert_int_equal(n_reloads, i);
+		pass_time(*state, SECOND);
+		assert_int_equal(n_reloads, i + 1);
+		pass_time(*state, 1000 * SECOND);
+		assert_int_equal(n_reloads, i + 1);
+	}
 }
 
 /* Whether or not its news has been read. */
@@ -145,7 +198,7 @@ static void a_reload_meanwhile_has_seen_it(void **state)
 		scratch_write("signatures/a.ndb", "a", 1);
 		if (i)
 			pass_time(*state, 0);
-		__wrap_reload_begin(*state);
+		__wrap_reload_begin_unasked(*state);
 		pass_time(*state, 10 * SECOND);
 		assert_int_equal(n_reloads, i + 1);
 	}
@@ -188,6 +241,9 @@ int main(void)
 		TEST(but_not_for_ever),
 		TEST(what_is_moved_removed_and_published_counts),
 		TEST(what_is_not_loaded_does_not_count),
+		TEST(a_file_that_is_being_written_is_waited_for),
+		TEST(one_that_is_being_written_keeps_the_others_waiting),
+		TEST(links_and_permissions_count),
 		TEST(a_reload_meanwhile_has_seen_it),
 		TEST(a_directory_that_goes_is_warned_of_once),
 		TEST(what_cannot_be_watched_is_told_once),

@@ -16,18 +16,24 @@
 #define HOUR   (60 * MINUTE)
 
 static uint64_t now_us;
-static unsigned n_reloads, n_starts, n_kills;
+static unsigned n_reloads, n_reloads_asked, n_starts, n_kills;
 static struct child fetcher;
 static int ours; /* the fetcher's end of its channel; -1: none runs */
 static bool cannot_start;
 
 void __wrap_reload_begin(struct service *service);
+void __wrap_reload_begin_unasked(struct service *service);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 struct child *__wrap_service_spawn(struct service *service, enum child_role role,
 				   const struct conf *conf, int snapshot);
 int __wrap_kill(pid_t pid, int number);
 
 void __wrap_reload_begin(struct service *service)
+{
+	n_reloads_asked++;
+}
+
+void __wrap_reload_begin_unasked(struct service *service)
 {
 	n_reloads++;
 }
@@ -77,7 +83,7 @@ static int setup(void **state)
 	static struct service service;
 
 	now_us = 1790000000 * SECOND;
-	n_reloads = n_starts = n_kills = 0;
+	n_reloads = n_reloads_asked = n_starts = n_kills = 0;
 	ours = -1;
 	cannot_start = false;
 	service = (struct service){.conf = conf_new()};
@@ -226,6 +232,13 @@ static void what_it_published_is_loaded_at_once(void **state)
 	pass_time(service, HOUR);
 	done(service, HOUR, true);
 	assert_int_equal(n_reloads, 1);
+	assert_int_equal(n_reloads_asked, 0);
+	end(service);
+	/* Who has asked for it is not kept waiting. */
+	assert_brought(ask(service));
+	done(service, HOUR, true);
+	assert_int_equal(n_reloads, 1);
+	assert_int_equal(n_reloads_asked, 1);
 }
 
 static void one_that_dies_is_tried_again_later(void **state)
@@ -271,6 +284,54 @@ static void one_that_is_silent_is_killed(void **state)
 	assert_int_equal(n_kills, 0);
 	pass_time(service, MINUTE);
 	assert_int_equal(n_kills, 1);
+}
+
+/* It has been taken over, and says that all is well for ever. */
+static void one_that_goes_on_and_on_is_killed(void **state)
+{
+	struct service *service = *state;
+
+	fetch_begin(service);
+	pass_time(service, HOUR);
+	for (unsigned i = 0; i < 12 * 60 - 1; i++) {
+		pass_time(service, MINUTE);
+		fetcher.heard_us = now_us;
+	}
+	assert_int_equal(n_kills, 0);
+	pass_time(service, MINUTE);
+	assert_int_equal(n_kills, 1);
+	pass_time(service, SECOND); /* it is about to end */
+	assert_int_equal(n_kills, 1);
+}
+
+static void one_that_does_not_end_after_its_last_word_is_killed(void **state)
+{
+	struct service *service = *state;
+
+	fetch_begin(service);
+	pass_time(service, HOUR);
+	done(service, 2 * HOUR, true);
+	pass_time(service, 59 * SECOND);
+	fetcher.heard_us = now_us;
+	assert_int_equal(n_kills, 0);
+	pass_time(service, SECOND);
+	assert_int_equal(n_kills, 1);
+	/* What it said holds. */
+	end(service);
+	pass_time(service, HOUR);
+	assert_int_equal(n_starts, 1);
+}
+
+static void there_is_one_last_word(void **state)
+{
+	const struct wire_fetched fetched = {.published = 1};
+	struct service *service = *state;
+
+	fetch_begin(service);
+	pass_time(service, HOUR);
+	assert_int_equal(fetch_done(service, &fetcher, &fetched), 0);
+	assert_int_equal(fetch_done(service, &fetcher, &fetched), -EPROTO);
+	assert_int_equal(n_reloads, 1);
 }
 
 static void whoever_asks_has_it_run(void **state)
@@ -367,7 +428,8 @@ static void another_schedule_counts_from_the_reload_on(void **state)
 	end(service);
 
 	/* What does not matter changes nothing. */
-	conf_fixture_set(old, "signatures", "mirror", "http://other.example");
+	conf_fixture_set(old, "signatures", "mirror", "http://mirror.example/clamav");
+	conf_fixture_set(old, "signatures", "rate-limit", "1M");
 	conf_fixture_set(old, "signatures", "check-every", "2h");
 	conf_fixture_set(old, "signatures", "random-delay", "10m");
 	fetch_conf_changed(service, old);
@@ -388,6 +450,56 @@ static void another_schedule_counts_from_the_reload_on(void **state)
 	(void)conf_free(old);
 }
 
+/* At once, and whatever the fetcher has asked others lately. */
+static void other_sources_are_asked_soon(void **state)
+{
+	static const struct {
+		const char *key, *value;
+	} others[] = {
+		{"mirror", "http://other.example"},
+		{"custom", "http://other.example/a.ndb"},
+		{"database", "daily"},
+	};
+	struct service *service = *state;
+
+	fetch_begin(service);
+	pass_time(service, HOUR);
+	assert_int_equal(next_order(), WIRE_FETCH_IF_DUE);
+	for (unsigned i = 0; i < N_ELEMENTS(others); i++) {
+		struct conf *conf = service->conf, *old = conf_new();
+
+		assert_non_null(old);
+		conf_fixture_set(old, "signatures", "check-every", "2h");
+		conf_fixture_set(old, "signatures", "random-delay", "10m");
+		if (i) {
+			done(service, 2 * HOUR, false);
+			end(service);
+		}
+		for (unsigned j = 0; j < conf->mirror.n_entries; j++)
+			conf_fixture_set(old, "signatures", "mirror", conf->mirror.entries[j].text);
+		for (unsigned j = 0; j < conf->custom.n_entries; j++)
+			conf_fixture_set(old, "signatures", "custom", conf->custom.entries[j].text);
+		for (unsigned j = 0; j < conf->database.n_entries; j++)
+			conf_fixture_set(old, "signatures", "database",
+					 conf->database.entries[j].text);
+		conf_fixture_set(conf, "signatures", others[i].key, others[i].value);
+		fetch_conf_changed(service, old);
+		if (!i) { /* one runs that does not know of it */
+			done(service, 2 * HOUR, false);
+			end(service);
+		}
+		pass_time(service, 10 * MINUTE);
+		assert_int_equal(n_starts, i + 2);
+		assert_int_equal(next_order(), 0);
+		(void)conf_free(old);
+	}
+	/* And then it is as before. */
+	done(service, 2 * HOUR, false);
+	end(service);
+	pass_time(service, 2 * HOUR);
+	assert_int_equal(next_order(), WIRE_FETCH_IF_DUE);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -398,11 +510,15 @@ int main(void)
 		TEST(what_it_published_is_loaded_at_once),
 		TEST(one_that_dies_is_tried_again_later),
 		TEST(one_that_is_silent_is_killed),
+		TEST(one_that_goes_on_and_on_is_killed),
+		TEST(one_that_does_not_end_after_its_last_word_is_killed),
+		TEST(there_is_one_last_word),
 		TEST(whoever_asks_has_it_run),
 		TEST(whoever_joins_a_run_that_may_do_nothing_has_it_do_all),
 		TEST(whoever_comes_too_late_gets_the_next_run),
 		TEST(who_cannot_be_served_is_told_why),
 		TEST(another_schedule_counts_from_the_reload_on),
+		TEST(other_sources_are_asked_soon),
 	};
 
 	log_set_sink(silent, NULL);

@@ -29,20 +29,25 @@ static void the_machine_says_what_is_available(void **state)
 
 static void a_group_leaves_what_its_limit_leaves(void **state)
 {
-	assert_int_equal(memory_of_group("1073741824\n", current, stat), (1024 - 600) * MIB);
+	assert_int_equal(memory_of_group("1073741824\n", "max\n", current, stat),
+			 (1024 - 600) * MIB);
 	/* without the third file, all that is in use counts */
-	assert_int_equal(memory_of_group("1073741824\n", current, ""), (1024 - 900) * MIB);
+	assert_int_equal(memory_of_group("1073741824\n", "max\n", current, ""), (1024 - 900) * MIB);
 	/* it is over its limit */
-	assert_int_equal(memory_of_group("104857600\n", current, stat), 0);
+	assert_int_equal(memory_of_group("104857600\n", "max\n", current, stat), 0);
 	/* what could be dropped changes while it is read */
-	assert_int_equal(memory_of_group("1073741824\n", "4096\n", stat), 1024 * MIB);
+	assert_int_equal(memory_of_group("1073741824\n", "max\n", "4096\n", stat), 1024 * MIB);
+	/* the lesser of the two limits counts, and either may be the only one */
+	assert_int_equal(memory_of_group("1073741824\n", "734003200\n", current, stat), 100 * MIB);
+	assert_int_equal(memory_of_group("734003200\n", "1073741824\n", current, stat), 100 * MIB);
+	assert_int_equal(memory_of_group("max\n", "734003200\n", current, stat), 100 * MIB);
 }
 
 static void a_group_without_a_limit_leaves_all(void **state)
 {
-	assert_int_equal(memory_of_group("max\n", current, stat), MEMORY_UNKNOWN);
-	assert_int_equal(memory_of_group("", current, stat), MEMORY_UNKNOWN);
-	assert_int_equal(memory_of_group("1073741824\n", "", stat), MEMORY_UNKNOWN);
+	assert_int_equal(memory_of_group("max\n", "max\n", current, stat), MEMORY_UNKNOWN);
+	assert_int_equal(memory_of_group("", "max\n", current, stat), MEMORY_UNKNOWN);
+	assert_int_equal(memory_of_group("1073741824\n", "max\n", "", stat), MEMORY_UNKNOWN);
 }
 
 static void an_engine_needs_its_size_and_some_more(void **state)
