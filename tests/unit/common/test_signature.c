@@ -53,7 +53,7 @@ static void what_nobody_signed_is_not_fetched_from_anywhere(void **state)
 static void a_custom_file_needs_a_proper_name(void **state)
 {
 	static const char *const no_signatures[] = {"", "x", "x.txt", "index.html"};
-	static const char *const no_name[] = {".ndb", "..ndb", ".x.ndb", "g" SIXTY};
+	static const char *const no_name[] = {".ndb", "..ndb", ".x.ndb", SIXTY "g.ndb"};
 
 	assert_int_equal(strlen(SIXTY), SIGNATURE_FILE_MAX);
 	for (size_t i = 0; i < N_ELEMENTS(no_signatures); i++)
