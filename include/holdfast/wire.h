@@ -267,7 +267,7 @@ struct wire_fetch {
 };
 _Static_assert(sizeof(struct wire_fetch) == 4112, "wire format");
 
-/* Ask for nothing before check-every has passed since the last run. */
+/* Ask for nothing before the time that the last run has planned. */
 #define WIRE_FETCH_IF_DUE 1u
 
 /* How an update ended, of one file or of all: the worst of them. */

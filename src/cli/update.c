@@ -194,7 +194,7 @@ static int update_wait(struct update *update)
 
 static const char *update_unreachable(int error)
 {
-	return error == -EACCES	     ? "only root and control-group may ask the service"
+	return error == -EACCES	     ? "only root may have signatures fetched"
 	       : error == -ETIMEDOUT ? "the guard does not answer"
 				     : strerror(-error);
 }

@@ -137,3 +137,12 @@ bool url_same_server(const char *a, const char *b)
 	       length == url_host_length(b, host_b, &port_b) && port_a == port_b &&
 	       !strncasecmp(host_a, host_b, length);
 }
+
+bool url_is_of_domain(const char *url, const char *domain)
+{
+	const char *host = url_host(url);
+	size_t length = strcspn(host, ":/?#"), tail = strlen(domain);
+
+	return length >= tail && !strncasecmp(host + length - tail, domain, tail) &&
+	       (length == tail || host[length - tail - 1] == '.');
+}

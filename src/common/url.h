@@ -26,6 +26,9 @@ const char *url_file_name(const char *url);
  * is and whether a port that is the usual one is written. */
 bool url_same_server(const char *a, const char *b);
 
+/* url_is_of_domain() says whether a URL's host is a domain, or in it. */
+bool url_is_of_domain(const char *url, const char *domain);
+
 /* url_display() writes a URL to buffer without what may be secret in it, a password and all that
  * follows a question mark or a #: for logs. Returns buffer. */
 char *url_display(const char *url, char *buffer, size_t size);

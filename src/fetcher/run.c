@@ -57,31 +57,13 @@ void run_fail_here(const struct run *run, struct wire_update_item *item,
 
 /* --- what databases and custom files need --- */
 
-static bool run_is_official(const char *url)
-{
-	static const char domain[] = OFFICIAL_DOMAIN;
-	const char *host = strstr(url, "://"), *at, *end;
-
-	if (!host)
-		return false;
-	host += 3;
-	end = host + strcspn(host, "/?#");
-	at = memrchr(host, '@', (size_t)(end - host));
-	host = at ? at + 1 : host;
-	end = host + strcspn(host, ":/?#");
-	if ((size_t)(end - host) < strlen(domain))
-		return false;
-	at = end - strlen(domain);
-	return !strncasecmp(at, domain, strlen(domain)) && (at == host || at[-1] == '.');
-}
-
 /* The official servers turn away whoever does not introduce himself as their own tool does: by the
  * library, the system, and a number of his own. */
 static const char *run_user_agent(const struct run *run, const char *url, char *buffer, size_t size)
 {
 	struct utsname system;
 
-	if (!run_is_official(url) || uname(&system) < 0)
+	if (!url_is_of_domain(url, OFFICIAL_DOMAIN) || uname(&system) < 0)
 		return NULL;
 	(void)snprintf(buffer, size, "ClamAV/%s (OS: linux-gnu, ARCH: %s, CPU: %s, UUID: %s)",
 		       container_library(), system.machine, system.machine, run->state->uuid);
