@@ -61,7 +61,7 @@ struct control_status_reply {
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 };
-_Static_assert(sizeof(struct control_status_reply) == 872, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 1512, "wire format");
 
 /* INCLUDE: an include path; DATABASE: a file of signatures that was loaded; PLACE: a mount that an
  * include path leads to, or that is below one. */

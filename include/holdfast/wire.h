@@ -34,10 +34,13 @@ enum wire_type {
 	WIRE_FETCH,	  /* fetcher: what to do, after WIRE_CONFIG */
 	WIRE_TRIAL,	  /* engine: only try the signatures, see engine.h; before WIRE_CONFIG */
 	WIRE_RELEASE,	  /* guard: let go of all engines; another one will be introduced */
+	WIRE_CLONE,	  /* standby: make another; fd: its channel */
+	WIRE_TAKE_OVER,	  /* standby: be the guard; what follows is for that */
 	/* a child to the supervisor */
 	WIRE_READY,
 	WIRE_FAILED, /* the child could not do what was asked; text says why */
 	WIRE_PONG,
+	WIRE_STANDBY,  /* a standby's first word on its channel */
 	WIRE_SWITCHED, /* guard: another engine has taken over */
 	WIRE_UPDATE,   /* guard: somebody asks for fresh signatures; fd: a socket to tell him on */
 	WIRE_FETCHED,  /* fetcher: the run is over */
@@ -120,6 +123,27 @@ struct wire_switched {
 };
 _Static_assert(sizeof(struct wire_switched) == 16, "wire format");
 
+struct wire_clone {
+	struct wire_header header;
+	int32_t gone; /* a guard or standby that has ended since; 0: none */
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_clone) == 16, "wire format");
+
+struct wire_take_over {
+	struct wire_header header;
+	int32_t predecessor;  /* the guard that has ended; 0: there was none */
+	uint32_t has_crashed; /* 1: by a fault of its own */
+};
+_Static_assert(sizeof(struct wire_take_over) == 16, "wire format");
+
+struct wire_standby {
+	struct wire_header header;
+	int32_t pid;
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct wire_standby) == 16, "wire format");
+
 struct wire_trusted_pid {
 	struct wire_header header;
 	int32_t pid; /* 0: nobody any more */
@@ -127,15 +151,36 @@ struct wire_trusted_pid {
 };
 _Static_assert(sizeof(struct wire_trusted_pid) == 16, "wire format");
 
+enum wire_ended_role {
+	WIRE_ENDED_GUARD,
+	WIRE_ENDED_STANDBY,
+	WIRE_ENDED_ENGINE,
+	WIRE_ENDED_REPORTER,
+	WIRE_ENDED_PORTER,
+	WIRE_ENDED_COUNT
+};
+
+#define WIRE_REASON_MAX 112
+
+/* The processes of one kind that ended without having been asked to. */
+struct wire_ended {
+	int64_t last_at; /* seconds since the epoch; 0: none has */
+	uint32_t n;
+	uint32_t unused;
+	char reason[WIRE_REASON_MAX]; /* why the last one did, for people */
+};
+_Static_assert(sizeof(struct wire_ended) == 128, "wire format");
+
 struct wire_history {
 	struct wire_header header;
-	int64_t started_at;   /* of the supervisor, seconds since the epoch */
-	uint64_t last_gap_us; /* how long the last loss of the guard left files unprotected; 0:
-				 never */
-	uint32_t guard_restarts, engine_restarts, reporter_restarts;
-	uint32_t unused;
+	int64_t started_at;	   /* of the supervisor, seconds since the epoch */
+	uint64_t last_gap_us;	   /* so long were files left unprotected last; 0: never */
+	uint64_t last_takeover_us; /* so long did it take last; 0: never */
+	uint32_t gaps;		   /* losses of the guard that nobody took over from */
+	uint32_t takeovers;	   /* those that a standby did */
+	struct wire_ended ended[WIRE_ENDED_COUNT];
 };
-_Static_assert(sizeof(struct wire_history) == 40, "wire format");
+_Static_assert(sizeof(struct wire_history) == 680, "wire format");
 
 /* READY and FAILED. The engine reports what it loaded; the others leave the numbers 0. */
 struct wire_result {

@@ -259,6 +259,12 @@ static void print_signatures(const struct status *status)
 	freshness_print(status->freshness, stdout);
 }
 
+static const char *const ended_names[WIRE_ENDED_COUNT] = {
+	[WIRE_ENDED_GUARD] = "guard",	[WIRE_ENDED_STANDBY] = "standby",
+	[WIRE_ENDED_ENGINE] = "engine", [WIRE_ENDED_REPORTER] = "reporter",
+	[WIRE_ENDED_PORTER] = "porter",
+};
+
 static void print_processes(const struct control_status_reply *reply)
 {
 	const struct wire_history *history = &reply->history;
@@ -266,13 +272,23 @@ static void print_processes(const struct control_status_reply *reply)
 
 	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost\n", reply->workers_alive,
 		     reply->workers_busy, reply->counters.workers_lost);
-	(void)printf("  restarts    guard %u, engine %u, reporter %u since %s\n",
-		     history->guard_restarts, history->engine_restarts, history->reporter_restarts,
+	(void)printf("  restarts    guard %u, engine %u, reporter %u, porter %u since %s\n",
+		     history->ended[WIRE_ENDED_GUARD].n, history->ended[WIRE_ENDED_ENGINE].n,
+		     history->ended[WIRE_ENDED_REPORTER].n, history->ended[WIRE_ENDED_PORTER].n,
 		     human_time(when, sizeof(when), history->started_at));
-	if (history->last_gap_us)
-		(void)printf("  last gap    %" PRIu64
+	for (size_t i = 0; i < WIRE_ENDED_COUNT; i++)
+		if (history->ended[i].n)
+			(void)printf("              %s, %s: %s\n", ended_names[i],
+				     human_time(when, sizeof(when), history->ended[i].last_at),
+				     history->ended[i].reason);
+	if (history->takeovers)
+		(void)printf("  takeovers   %u, the last within %" PRIu64
+			     " ms: opens waited, none was let go\n",
+			     history->takeovers, history->last_takeover_us / CLOCK_US_PER_MS);
+	if (history->gaps)
+		(void)printf("  gaps        %u, the last of %" PRIu64
 			     " ms without protection, when a guard was lost\n",
-			     history->last_gap_us / CLOCK_US_PER_MS);
+			     history->gaps, history->last_gap_us / CLOCK_US_PER_MS);
 }
 
 static void status_print(const struct status *status)
@@ -359,6 +375,29 @@ static json_t *json_warnings(const struct status *status)
 	return list;
 }
 
+static json_t *json_restarts(const struct wire_history *history)
+{
+	json_t *restarts =
+		json_pack("{s:I, s:I, s:i, s:i}", "last_gap_us", (json_int_t)history->last_gap_us,
+			  "last_takeover_us", (json_int_t)history->last_takeover_us, "gaps",
+			  (int)history->gaps, "takeovers", (int)history->takeovers);
+	json_t *last = json_object();
+
+	for (size_t i = 0; i < WIRE_ENDED_COUNT; i++) {
+		const struct wire_ended *ended = &history->ended[i];
+
+		(void)json_object_set_new(restarts, ended_names[i],
+					  json_integer((json_int_t)ended->n));
+		if (ended->n)
+			(void)json_object_set_new(last, ended_names[i],
+						  json_pack("{s:I, s:s}", "at",
+							    (json_int_t)ended->last_at, "reason",
+							    ended->reason));
+	}
+	(void)json_object_set_new(restarts, "last", last);
+	return restarts;
+}
+
 static void status_print_json(const struct status *status)
 {
 	const struct control_status_reply *reply = &status->reply;
@@ -385,12 +424,7 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "workers",
 				  json_pack("{s:i, s:i}", "alive", (int)reply->workers_alive,
 					    "busy", (int)reply->workers_busy));
-	(void)json_object_set_new(answer, "restarts",
-				  json_pack("{s:i, s:i, s:i, s:I}", "guard",
-					    (int)history->guard_restarts, "engine",
-					    (int)history->engine_restarts, "reporter",
-					    (int)history->reporter_restarts, "last_gap_us",
-					    (json_int_t)history->last_gap_us));
+	(void)json_object_set_new(answer, "restarts", json_restarts(history));
 	(void)json_object_set_new(answer, "bypassed_directories",
 				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));

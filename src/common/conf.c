@@ -88,6 +88,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("service", "state-dir", CONF_PATH, state_dir, NUMBER(0, 0)),
 	KEY("service", "run-dir", CONF_PATH, run_dir, NUMBER(0, 0)),
 	KEY("service", "control-group", CONF_STRING, control_group, NUMBER(0, 0)),
+	KEY("service", "heartbeat", CONF_DURATION, heartbeat_ms, NUMBER(1000, 5 * MINUTE)),
 
 	KEY("on-access", "include", CONF_RULES, include, NUMBER(0, 0)),
 	KEY("on-access", "exclude", CONF_RULES, exclude, NUMBER(0, 0)),
@@ -170,6 +171,7 @@ struct conf *conf_new(void)
 	conf->control_group = strdup("holdfast");
 	conf->state_dir = strdup("/var/lib/holdfast");
 	conf->run_dir = strdup("/run/holdfast");
+	conf->heartbeat_ms = 3000;
 	conf->mode = CONTROL_MODE_BLOCK;
 	conf->hold_timeout_ms = 15000;
 	conf->on_timeout = conf->on_failure = conf->on_incomplete = CONF_ALLOW;

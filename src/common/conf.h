@@ -52,7 +52,8 @@ struct conf {
 	/* [service] */
 	char *user, *control_group;
 	char *state_dir, *run_dir;
-	uid_t uid; /* of user; resolved */
+	uint64_t heartbeat_ms; /* a process of the service that is silent for so long is replaced */
+	uid_t uid;	       /* of user; resolved */
 	gid_t gid;
 	gid_t control_gid;
 

@@ -51,7 +51,7 @@ static int client_send_status(void *context, struct chan_message *message)
 		.guard_started_at = from->started_at,
 		.history = *from->history,
 		.engine = *pool_info(from->gate->pool),
-		.counters = from->gate->counters,
+		.counters = *from->gate->counters,
 		.mode = from->gate->conf->mode,
 		.includes = (uint32_t)from->gate->conf->include.n_entries,
 		.workers_busy = pool_busy(from->gate->pool),

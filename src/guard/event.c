@@ -1,33 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "event.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-int event_table_init(struct event_table *table, struct group *group, unsigned max)
+void event_table_init(struct event_table *table, struct group *group, struct event *events,
+		      unsigned max)
 {
-	*table = (struct event_table){
-		.group = group,
-		.max = max,
-		.events = calloc(max, sizeof(*table->events)),
-	};
-	if (!table->events)
-		return -ENOMEM;
-
+	*table = (struct event_table){.group = group, .max = max, .events = events};
 	for (unsigned i = max; i-- > 0;) {
-		table->events[i].next = table->unused;
-		table->unused = &table->events[i];
+		if (events[i].held) {
+			table->n_held++;
+			continue;
+		}
+		events[i].next = table->unused;
+		table->unused = &events[i];
 	}
-	return 0;
-}
-
-void event_table_deinit(struct event_table *table)
-{
-	assert(table->n_held == 0);
-	free(table->events);
-	table->events = table->unused = NULL;
 }
 
 struct event *event_new(struct event_table *table, const struct group_event *open, uint64_t now_us)
@@ -38,17 +25,31 @@ struct event *event_new(struct event_table *table, const struct group_event *ope
 		return NULL;
 	table->unused = event->next;
 	table->n_held++;
-	*event = (struct event){.fd = open->fd, .pid = open->pid, .arrived_us = now_us};
+	event->fd = open->fd;
+	event->pid = open->pid;
+	event->arrived_us = now_us;
+	event->crashes = 0;
+	/* Last: from here on a successor would answer it. */
+	event->held = true;
 	return event;
+}
+
+struct event *event_find(const struct event_table *table, int fd)
+{
+	for (unsigned i = 0; i < table->max; i++)
+		if (table->events[i].held && table->events[i].fd == fd)
+			return &table->events[i];
+	return NULL;
 }
 
 void event_answer(struct event_table *table, struct event *event, bool allow)
 {
 	group_answer(table->group, event->fd, allow);
-	/* Not before the answer: the kernel would give the number to another event. */
+	/* In this order: the number must not count as held when it can be used again, nor be free
+	 * before the answer, or the kernel would give it to another event. */
+	event->held = false;
 	close(event->fd);
 
-	event->fd = -1;
 	event->next = table->unused;
 	table->unused = event;
 	table->n_held--;

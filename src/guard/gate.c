@@ -78,7 +78,8 @@ static void gate_read_on(struct gate *gate)
 {
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
-	(void)sd_event_source_set_enabled(gate->source, full ? SD_EVENT_OFF : SD_EVENT_ON);
+	(void)sd_event_source_set_enabled(gate->source,
+					  full || !gate->started ? SD_EVENT_OFF : SD_EVENT_ON);
 	(void)sd_event_source_set_enabled(gate->visitor_source,
 					  gate->requests.n_requests < UNASKED_UP_TO ? SD_EVENT_ON
 										    : SD_EVENT_OFF);
@@ -138,8 +139,8 @@ static int gate_look(struct gate *gate, int fd, struct file_id *ret_id,
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
-	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(&gate->group, fd))
-		gate->counters.marks++;
+	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(gate->group, fd))
+		gate->counters->marks++;
 }
 
 /* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
@@ -180,7 +181,7 @@ static void gate_let_known(struct gate *gate, struct event *event, struct file_i
 			 : -1;
 	struct file_state now;
 
-	gate->counters.known++;
+	gate->counters->known++;
 	event_answer(&gate->events, event, true);
 	if (fd < 0)
 		return;
@@ -197,9 +198,9 @@ static void gate_cannot_hold(struct gate *gate, struct event *event, struct file
 	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, no_room);
 	bool allow = gate->conf->mode != CONTROL_MODE_BLOCK || gate->conf->on_failure == CONF_ALLOW;
 
-	gate->counters.not_scanned++;
+	gate->counters->not_scanned++;
 	if (!allow) {
-		gate->counters.denied++;
+		gate->counters->denied++;
 		gate->owner->denied(gate->owner_context, event->pid, id, &verdict);
 	}
 	event_answer(&gate->events, event, allow);
@@ -219,7 +220,7 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 	struct wire_verdict verdict;
 
 	if (!is_new) {
-		gate->counters.joined++;
+		gate->counters->joined++;
 		/* The scan under way may be one under signatures that no longer count. */
 		request->stale |= request->generation != pool_generation(gate->pool);
 		/* It may be waiting in a lane that had to leave the last idle worker to opens. */
@@ -266,21 +267,17 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	gate_begin(gate, request, is_new);
 }
 
-static void gate_open(struct gate *gate, const struct group_event *open, uint64_t now)
+static void gate_decide(struct gate *gate, struct event *event)
 {
-	struct event *event = event_new(&gate->events, open, now);
 	struct opener opener;
 
-	assert(event); /* gate_read_on() saw to it that there is room for a batch */
-	gate->counters.opens++;
-
 	if (gate_is_own(gate, event->pid)) {
-		gate->counters.excluded++;
+		gate->counters->excluded++;
 		event_answer(&gate->events, event, true);
 		return;
 	}
 	if (gate->conf->mode == CONTROL_MODE_OFF || !gate_in_scope(gate, event->fd)) {
-		gate->counters.out_of_scope++;
+		gate->counters->out_of_scope++;
 		event_answer(&gate->events, event, true);
 		if (gate->conf->mode != CONTROL_MODE_OFF)
 			bypass_count(&gate->bypass, gate->conf, gate->location.path);
@@ -288,23 +285,36 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	}
 	opener_read(event->pid, &opener);
 	if (gate_opener_excluded(gate, &opener)) {
-		gate->counters.excluded++;
+		gate->counters->excluded++;
 		event_answer(&gate->events, event, true);
 		return;
 	}
 	gate_hold(gate, event, &opener);
 }
 
+static void gate_open(struct gate *gate, const struct group_event *open, uint64_t now)
+{
+	struct event *event = event_new(&gate->events, open, now);
+
+	assert(event); /* gate_read_on() saw to it that there is room for a batch */
+	group_take(gate->group, open);
+	gate->counters->opens++;
+	gate->estate->deciding = event;
+	gate_decide(gate, event);
+	gate->estate->deciding = NULL;
+}
+
 /* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
  * itself drops the mark on write(), but not on a store through a mapping. */
-static void gate_closed_write(struct gate *gate, int fd)
+static void gate_closed_write(struct gate *gate, const struct group_event *closed)
 {
+	int fd = closed->fd;
 	struct request *request = NULL;
 	struct file_state state;
 	struct file_id id;
 
-	if (group_forget(&gate->group, fd))
-		gate->counters.drops++;
+	if (group_forget(gate->group, fd))
+		gate->counters->drops++;
 	if (file_stat(fd, &id, &state) == 0) {
 		pins_drop(&gate->pins, id);
 		verdicts_closed(gate->verdicts, id);
@@ -312,6 +322,7 @@ static void gate_closed_write(struct gate *gate, int fd)
 	}
 	if (request)
 		request->stale = true;
+	group_take(gate->group, closed);
 	close(fd);
 }
 
@@ -319,9 +330,9 @@ static void gate_closed_write(struct gate *gate, int fd)
  * is made to forget when a filesystem is no longer watched, too. */
 static void gate_check_closes(struct gate *gate)
 {
-	if (gate->closes_epoch == gate->group.epoch)
+	if (gate->estate->closes_epoch == gate->group->epoch)
 		return;
-	gate->closes_epoch = gate->group.epoch;
+	gate->estate->closes_epoch = gate->group->epoch;
 	verdicts_closes_missed(gate->verdicts);
 }
 
@@ -331,7 +342,7 @@ static void gate_on_missed_close(struct gate *gate)
 {
 	struct request *request, *next;
 
-	group_forget_all(&gate->group);
+	group_forget_all(gate->group);
 	gate_check_closes(gate);
 	HASH_ITER (hh, gate->requests.by_id, request, next)
 		request->stale = true;
@@ -350,7 +361,7 @@ static void gate_on_lost_event(struct gate *gate, int error)
 	if (error == -EBADF || error == -EINVAL || error == -EFAULT)
 		(void)sd_event_exit(gate->event, 1);
 	gate_on_missed_close(gate);
-	gate->counters.read_errors++;
+	gate->counters->read_errors++;
 	if (now < gate->read_error_quiet_until_us)
 		return;
 	gate->read_error_quiet_until_us = now + ALERT_INTERVAL_US;
@@ -359,35 +370,138 @@ static void gate_on_lost_event(struct gate *gate, int error)
 		  error ? strerror(-error) : "somebody holds a lease on it");
 }
 
+static void gate_take(struct gate *gate, const struct group_event *event, uint64_t now)
+{
+	switch (event->type) {
+	case GROUP_OPEN:
+		gate_open(gate, event, now);
+		break;
+	case GROUP_CLOSED_WRITE:
+		gate_closed_write(gate, event);
+		break;
+	case GROUP_OVERFLOW:
+	default:
+		gate_on_missed_close(gate);
+		gate->counters->overflows++;
+		log_error("the kernel's event queue overflowed: opens went unverified");
+		group_take(gate->group, event);
+		break;
+	}
+}
+
 static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct gate *gate = userdata;
 	struct group_event events[GROUP_BATCH];
 	uint64_t now = clock_monotonic_us();
 	bool lost;
-	int n = group_read(&gate->group, events, &lost);
+	int n = group_read(gate->group, events, &lost);
 
 	if (n < 0 || lost)
 		gate_on_lost_event(gate, n < 0 ? n : 0);
-
-	for (int i = 0; i < n; i++) {
-		switch (events[i].type) {
-		case GROUP_OPEN:
-			gate_open(gate, &events[i], now);
-			break;
-		case GROUP_CLOSED_WRITE:
-			gate_closed_write(gate, events[i].fd);
-			break;
-		case GROUP_OVERFLOW:
-		default:
-			gate_on_missed_close(gate);
-			gate->counters.overflows++;
-			log_error("the kernel's event queue overflowed: opens went unverified");
-			break;
-		}
-	}
+	for (int i = 0; i < n; i++)
+		gate_take(gate, &events[i], now);
 	gate_read_on(gate);
 	return 0;
+}
+
+/* --- what a guard before us left --- */
+
+/* An open over which so many guards have crashed is not looked at again. */
+#define CRASHES_MAX 2
+
+static int gate_compare_age(const void *a, const void *b)
+{
+	const struct event *const *one = a, *const *other = b;
+
+	return (*one)->arrived_us < (*other)->arrived_us   ? -1
+	       : (*one)->arrived_us > (*other)->arrived_us ? 1
+							   : 0;
+}
+
+/* Events that were read, and given to nobody. */
+static void gate_settle_inbox(struct gate *gate, uint64_t now)
+{
+	struct group_event events[GROUP_BATCH];
+	int n = group_left(gate->group, events);
+
+	for (int i = 0; i < n; i++) {
+		/* Or the guard died just after it had made an event of it. */
+		if (events[i].type == GROUP_OPEN && event_find(&gate->events, events[i].fd))
+			group_take(gate->group, &events[i]);
+		else
+			gate_take(gate, &events[i], now);
+	}
+}
+
+static void gate_settle_event(struct gate *gate, struct event *event)
+{
+	if (event->crashes >= CRASHES_MAX) {
+		log_error("%u guards have crashed over an open of process %d: it is answered by "
+			  "on-failure",
+			  event->crashes, event->pid);
+		gate_cannot_hold(gate, event, (struct file_id){0});
+		return;
+	}
+	/* Whoever died may have been holding writers up. */
+	group_let_writers_in(event->fd);
+	gate->estate->deciding = event;
+	gate_decide(gate, event);
+	gate->estate->deciding = NULL;
+}
+
+/* The opens that it held, in the order of their arrival. */
+static void gate_settle_held(struct gate *gate)
+{
+	unsigned n = 0, n_held = gate->events.n_held;
+	struct event **held = calloc(n_held + 1, sizeof(struct event *));
+
+	for (unsigned i = 0; i < gate->events.max && n < n_held; i++) {
+		struct event *event = &gate->events.events[i];
+
+		if (!event->held)
+			continue;
+		event->prev = event->next = NULL;
+		if (held)
+			held[n++] = event;
+		else
+			gate_settle_event(gate, event);
+	}
+	if (held)
+		qsort(held, n, sizeof(struct event *), gate_compare_age);
+	for (unsigned i = 0; i < n; i++)
+		gate_settle_event(gate, held[i]);
+	free(held);
+}
+
+/*
+ * The marks are the kernel's, and what they rest on has gone with the guard that set them: the
+ * list of directories that were passed over, of marks that are pinned. Files that were verified are
+ * among the verdicts still.
+ */
+static void gate_drop_marks(struct gate *gate)
+{
+	group_forget_all(gate->group);
+	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
+		gate->estate->closes_epoch = gate->group->epoch;
+	gate_check_closes(gate);
+}
+
+void gate_start(struct gate *gate, bool has_crashed)
+{
+	struct event *deciding = gate->estate->deciding;
+
+	gate->started = true;
+	if (gate->estate->watching) {
+		gate->estate->deciding = NULL;
+		if (deciding && deciding->held && has_crashed)
+			deciding->crashes++;
+		gate_drop_marks(gate);
+		gate_settle_held(gate);
+		gate_settle_inbox(gate, clock_monotonic_us());
+	}
+	gate->estate->watching = true;
+	gate_read_on(gate);
 }
 
 /* --- what was moved --- */
@@ -413,7 +527,7 @@ static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, vo
 {
 	struct gate *gate = userdata;
 	struct renames_event events[RENAMES_BATCH];
-	int n = renames_read(&gate->renames, events);
+	int n = renames_read(&gate->estate->renames, events);
 
 	for (int i = 0; i < n; i++) {
 		if (events[i].lost)
@@ -437,7 +551,7 @@ static void gate_scan_moved(struct gate *gate, int fd)
 	    is_known || state.size == 0 || request_find(&gate->requests, id))
 		return;
 	if (!gate_request(gate, fd, id, &state, LANE_MOVED))
-		gate->counters.not_scanned++;
+		gate->counters->not_scanned++;
 }
 
 static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -493,7 +607,7 @@ void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
 
 	/* The cheapest first: most of what is scanned again has not changed. */
 	if (gate_look(gate, fd, &id, &state, &is_known) == 0 && is_known && !order->afresh) {
-		gate->counters.known++;
+		gate->counters->known++;
 		known.flags = WIRE_VERDICT_KNOWN;
 		order->asker->told(order->asker, &known);
 		return;
@@ -637,7 +751,7 @@ static void gate_forget_clean(struct gate *gate, const struct request *request)
 		verdicts_remove(gate->verdicts, &tag);
 		journal_forget(gate->journal);
 	}
-	(void)group_forget(&gate->group, request->fd);
+	(void)group_forget(gate->group, request->fd);
 	pins_drop(&gate->pins, request->id);
 }
 
@@ -696,11 +810,11 @@ static void gate_settle(struct gate *gate, struct request *request,
 		gate_note_denied(gate, request, verdict, UINT64_MAX);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
 	if (request->n_openers || request->is_moved)
-		gate->counters.verdicts[verdict->verdict]++;
+		gate->counters->verdicts[verdict->verdict]++;
 	else
-		gate->counters.scans[verdict->verdict]++;
+		gate->counters->scans[verdict->verdict]++;
 	if (!allow)
-		gate->counters.denied += answered;
+		gate->counters->denied += answered;
 
 	if (verdict->verdict == VERDICT_CLEAN && may_remember)
 		gate_remember_clean(gate, request);
@@ -740,7 +854,7 @@ static bool gate_must_scan_again(const struct request *request)
 
 static void gate_scan_again(struct gate *gate, struct request *request)
 {
-	gate->counters.rescans++;
+	gate->counters->rescans++;
 	if (request->rescans++ < RESCANS_AT_ONCE)
 		request_put_back(&gate->requests, request);
 	else
@@ -767,7 +881,7 @@ static void gate_on_lost(void *context, struct request *request, const char *why
 	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, why);
 	struct gate *gate = context;
 
-	gate->counters.workers_lost++;
+	gate->counters->workers_lost++;
 	if (++request->attempts < ATTEMPTS_MAX) {
 		request_put_back(&gate->requests, request);
 		gate_dispatch(gate);
@@ -803,11 +917,11 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 	n = gate_answer(gate, request, allow, arrived_by);
 	if (!n)
 		return;
-	gate->counters.timeouts += n;
+	gate->counters->timeouts += n;
 	if (allow)
 		request->timed_out = true;
 	else
-		gate->counters.denied += n;
+		gate->counters->denied += n;
 	gate_report_unverified(gate, request, why, allow);
 	if (request->waiting && !request->n_events && !request->askers)
 		request_free(&gate->requests, request);
@@ -851,7 +965,7 @@ static void gate_on_switched(void *context)
 	struct gate *gate = context;
 
 	gate->engine_down = false;
-	group_forget_all(&gate->group);
+	group_forget_all(gate->group);
 	gate->owner->switched(gate->owner_context);
 }
 
@@ -873,9 +987,14 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 {
 	struct request *request, *next;
 
-	if (!gate->verdicts)
-		gate->verdicts = verdicts_new(conf->verdict_cache,
-					      gate->group.features.has[FEATURE_UNIQUE_MOUNT_IDS]);
+	int memory = gate->estate->verdicts;
+
+	if (!gate->verdicts) {
+		gate->verdicts =
+			verdicts_new(conf->verdict_cache,
+				     gate->group->features.has[FEATURE_UNIQUE_MOUNT_IDS], &memory);
+		gate->estate->verdicts = memory;
+	}
 	if (!gate->verdicts)
 		return -ENOMEM;
 	gate->conf = conf;
@@ -932,17 +1051,14 @@ static int gate_add_sources(struct gate *gate)
 		return r;
 	r = sd_event_add_io(gate->event, &gate->visitor_source, visitor_fd(&gate->visitor), EPOLLIN,
 			    gate_on_visited, gate);
-	if (r < 0 || !gate->group.features.has[FEATURE_RENAME_WATCH])
-		return r;
-	r = renames_init(&gate->renames);
-	if (r < 0)
+	if (r < 0 || gate->estate->renames.fd < 0)
 		return r;
 	/* By turns with the opens: whoever renames without end must not keep them waiting. */
-	return sd_event_add_io(gate->event, &gate->renames_source, gate->renames.fd, EPOLLIN,
-			       gate_on_renames, gate);
+	return sd_event_add_io(gate->event, &gate->renames_source, gate->estate->renames.fd,
+			       EPOLLIN, gate_on_renames, gate);
 }
 
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
+int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct outbox *reporter,
 	      const struct gate_callbacks *owner, void *context, const char **ret_what)
 {
 	static const struct pool_callbacks callbacks = {
@@ -956,35 +1072,30 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 
 	*gate = (struct gate){
 		.event = event,
-		.group.fd = -1,
-		.renames.fd = -1,
+		.estate = estate,
+		.group = &estate->group,
+		.counters = &estate->counters,
 		.remote.results = {-1, -1},
 		.visitor = {.directories = {-1, -1}, .files = {-1, -1}},
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
 	};
-	*ret_what = "fanotify is not available (in a container that forbids it?)";
-	r = group_init(&gate->group);
-	if (r < 0)
-		return r;
 	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
-	r = event_table_init(&gate->events, &gate->group, gate_count_events());
-	if (r == 0 && gate->events.max < EVENTS_MIN)
-		r = -EMFILE;
-	if (r < 0)
-		return r;
+	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());
+	if (gate->events.max < EVENTS_MIN)
+		return -EMFILE;
 	request_table_init(&gate->requests, &gate->events);
-	watch_init(&gate->watch, &gate->group, &gate->renames, &gate->remote);
-	bypass_init(&gate->bypass, &gate->group, &gate->watch);
-	pins_init(&gate->pins, &gate->group, &gate->watch.mounts);
+	watch_init(&gate->watch, gate->group, &estate->renames, &gate->remote);
+	bypass_init(&gate->bypass, gate->group, &gate->watch);
+	pins_init(&gate->pins, gate->group, &gate->watch.mounts);
 	alert_init(&gate->alert, reporter);
 
 	*ret_what = "cannot make an event loop";
 	gate->pool = pool_new(event, &callbacks, gate);
 	if (!gate->pool)
 		return -ENOMEM;
-	r = remote_init(&gate->remote, &gate->group);
+	r = remote_init(&gate->remote, gate->group);
 	if (r < 0)
 		return r;
 	r = sd_event_add_time(event, &gate->sweeper, CLOCK_MONOTONIC, 0, SWEEP_INTERVAL_US / 10,
@@ -997,14 +1108,17 @@ int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
 	r = gate_add_sources(gate);
 	if (r < 0)
 		return r;
-	return sd_event_add_io(event, &gate->source, gate->group.fd, EPOLLIN, gate_on_events, gate);
+	r = sd_event_add_io(event, &gate->source, gate->group->fd, EPOLLIN, gate_on_events, gate);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_enabled(gate->source, SD_EVENT_OFF);
 }
 
 void gate_let_go(struct gate *gate)
 {
 	gate->source = sd_event_source_disable_unref(gate->source);
 	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
-	group_deinit(&gate->group);
+	group_deinit(gate->group);
 }
 
 void gate_deinit(struct gate *gate)
@@ -1014,12 +1128,11 @@ void gate_deinit(struct gate *gate)
 	gate->renames_source = sd_event_source_disable_unref(gate->renames_source);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
 	gate->pool = pool_free(gate->pool);
-	renames_deinit(&gate->renames);
 	visitor_deinit(&gate->visitor);
 	bypass_deinit(&gate->bypass);
 	pins_deinit(&gate->pins);
 	request_table_deinit(&gate->requests);
-	event_table_deinit(&gate->events);
+	assert(gate->events.n_held == 0);
 	verdicts_free(gate->verdicts);
 	watch_deinit(&gate->watch);
 	remote_deinit(&gate->remote);

@@ -4,21 +4,19 @@
  * gate: what becomes of one open, from the kernel's question to our answer. Read gate.c from top to
  * bottom to follow one.
  *
- * The gate owns the group, the table of requests and the pool. It runs in the guard's event loop,
- * where openers wait for it, so nothing in it may open a file outside /proc, resolve a name, write
- * to a log, or wait for anybody. The kernel is answered before anything else is done with a
- * verdict.
+ * The gate owns the table of requests and the pool, and works on the estate, which outlives it. It
+ * runs in the guard's event loop, where openers wait for it, so nothing in it may open a file
+ * outside /proc, resolve a name, write to a log, or wait for anybody. The kernel is answered before
+ * anything else is done with a verdict.
  */
 #include "../common/conf.h"
 #include "alert.h"
 #include "bypass.h"
-#include "event.h"
-#include "group.h"
+#include "estate.h"
 #include "journal.h"
 #include "locate.h"
 #include "pins.h"
 #include "pool.h"
-#include "renames.h"
 #include "request.h"
 #include "verdicts.h"
 #include "visitor.h"
@@ -36,15 +34,15 @@ struct gate_callbacks {
 
 struct gate {
 	sd_event *event;
-	struct group group;
-	struct renames renames;
+	struct estate *estate;
+	struct group *group; /* the estate's, as are the events and the next */
+	struct control_counters *counters;
 	struct remote remote;
 	struct watch watch;   /* what is marked */
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
 	struct verdicts *verdicts; /* what was verified before */
-	unsigned closes_epoch;	   /* of the group, when closes may have gone unseen last */
 	struct journal *journal;   /* and outlives us; NULL: nothing does */
 	struct alert alert;	   /* what the reporter is told */
 	struct location location;  /* of the file looked at; only here as it is large */
@@ -58,15 +56,22 @@ struct gate {
 	sd_event_source *renames_source, *visitor_source;
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
+	bool started;	     /* events are read */
 	bool engine_down;    /* the supervisor cannot start an engine */
-	struct control_counters counters;
 	uint64_t read_error_quiet_until_us;
 };
 
-/* gate_init() makes the group and watches nothing yet. Returns 0, or a negative errno with what
- * failed in *ret_what. */
-int gate_init(struct gate *gate, sd_event *event, struct outbox *reporter,
+/* gate_init() reads no event yet. The estate must outlive the gate. Returns 0, or a negative errno
+ * with what failed in *ret_what. */
+int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct outbox *reporter,
 	      const struct gate_callbacks *owner, void *context, const char **ret_what);
+
+/*
+ * gate_start() begins to read events, once there is a configuration and what it names is watched.
+ * First come those that a guard before us has read and not answered. has_crashed: it was ended by a
+ * fault of its own, so that the open it was deciding over may do the same to us.
+ */
+void gate_start(struct gate *gate, bool has_crashed);
 
 /* gate_let_go() closes the group: every held open is let go, and there are no more. */
 void gate_let_go(struct gate *gate);

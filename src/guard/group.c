@@ -76,30 +76,46 @@ void group_deinit(struct group *group)
 
 int group_read(struct group *group, struct group_event *events, bool *ret_lost)
 {
-	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
-	struct fanotify_event_metadata metadata[GROUP_BATCH];
 	int n, queued = 0, error;
 	ssize_t length;
 
 	/* With a lease on its file an event is thrown away; if others came before it in this
 	 * batch, read() does not even say so. */
 	(void)ioctl(group->fd, FIONREAD, &queued);
-	length = read(group->fd, metadata, sizeof(metadata));
+	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
+	length = read(group->fd, group->inbox, sizeof(group->inbox));
 	error = errno;
-	n = length < 0 ? 0 : (int)((size_t)length / sizeof(metadata[0]));
-	*ret_lost = n < GROUP_BATCH && n < queued / (int)sizeof(metadata[0]);
+	n = length < 0 ? 0 : (int)((size_t)length / sizeof(group->inbox[0]));
+	*ret_lost = n < GROUP_BATCH && n < queued / (int)sizeof(group->inbox[0]);
 	if (length < 0)
 		return error == EAGAIN || error == EINTR ? 0 : -error;
+	return group_left(group, events);
+}
 
-	for (int i = 0; i < n; i++)
-		events[i] = (struct group_event){
-			.type = metadata[i].mask & FAN_Q_OVERFLOW  ? GROUP_OVERFLOW
-				: metadata[i].mask & FAN_OPEN_PERM ? GROUP_OPEN
-								   : GROUP_CLOSED_WRITE,
-			.fd = metadata[i].fd,
-			.pid = metadata[i].pid,
+int group_left(const struct group *group, struct group_event *events)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < GROUP_BATCH; i++) {
+		const struct fanotify_event_metadata *metadata = &group->inbox[i];
+
+		if (!metadata->event_len)
+			continue;
+		events[n++] = (struct group_event){
+			.type = metadata->mask & FAN_Q_OVERFLOW	 ? GROUP_OVERFLOW
+				: metadata->mask & FAN_OPEN_PERM ? GROUP_OPEN
+								 : GROUP_CLOSED_WRITE,
+			.fd = metadata->fd,
+			.pid = metadata->pid,
+			.place = i,
 		};
+	}
 	return n;
+}
+
+void group_take(struct group *group, const struct group_event *event)
+{
+	*(volatile __u32 *)&group->inbox[event->place].event_len = 0;
 }
 
 void group_answer(struct group *group, int fd, bool allow)

@@ -21,15 +21,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/fanotify.h>
 
 /* So many events are read at once. */
 #define GROUP_BATCH 64
 
+/* In memory that outlives us, see estate.h. */
 struct group {
 	int fd;
 	struct features features; /* but FEATURE_OVERLAY_EVENTS, see group_sees_layers() */
 	bool overlay_probed;
 	unsigned epoch; /* counts group_forget_all(): whoever keeps a list of marks compares it */
+
+	/* Where the kernel puts events, so that none is ever in nobody's hands: what has a length
+	 * has been read, and group_take() has not been called for it. */
+	struct fanotify_event_metadata inbox[GROUP_BATCH];
 };
 
 enum group_event_type {
@@ -41,7 +47,8 @@ enum group_event_type {
 struct group_event {
 	enum group_event_type type;
 	int fd;
-	int32_t pid; /* 0: the process is not visible from here */
+	int32_t pid;	/* 0: the process is not visible from here */
+	unsigned place; /* in the inbox */
 };
 
 /*
@@ -61,6 +68,12 @@ void group_deinit(struct group *group);
  * news that a file was closed after writing, so that no mark on any file can be trusted.
  */
 int group_read(struct group *group, struct group_event *events, bool *ret_lost);
+
+/* group_take() notes that an event is in other hands, or done with; not yet closed then. */
+void group_take(struct group *group, const struct group_event *event);
+
+/* group_left() does as group_read(), with what a guard before us has read and not taken. */
+int group_left(const struct group *group, struct group_event *events);
 
 /* group_answer() lets the opener behind fd go on or refuses it. fd must still be open, and stays
  * so. */

@@ -35,6 +35,8 @@ struct guard {
 	int mounts;		  /* /proc/self/mountinfo, polled for changes */
 	sd_event_source *rewatch; /* on when the mount table is to be read for other reasons */
 	uint64_t rewatched_us;	  /* when that was done last */
+	struct estate *estate;
+	struct wire_take_over order;
 	struct gate gate;
 	struct control *control;
 	struct demand *demand;
@@ -70,15 +72,16 @@ static void guard_log_missing(const struct guard *guard)
 /*
  * The first marks are set when there are workers to ask: an open is never held for nobody. At the
  * start of the service what each include path is on must be fit to be marked. A guard that replaces
- * another protects what there is.
+ * another protects what there is, and at once: openers wait.
  */
 static int guard_try_start(struct guard *guard)
 {
-	bool strict = !guard->history.guard_restarts;
+	bool strict = !guard->estate->watching && !guard->history.ended[WIRE_ENDED_GUARD].n;
+	bool may_start = guard->estate->watching || pool_alive(guard->gate.pool);
 	char problem[WIRE_TEXT_MAX];
 	int r;
 
-	if (guard->started || !guard->conf || !pool_alive(guard->gate.pool))
+	if (guard->started || !guard->conf || !may_start)
 		return 0;
 	r = watch_apply(&guard->gate.watch, guard->conf, strict, problem, sizeof(problem));
 	if (r < 0) {
@@ -86,6 +89,9 @@ static int guard_try_start(struct guard *guard)
 		return r;
 	}
 	guard->started = true;
+	if (guard->estate->watching)
+		gate_mounts_changed(&guard->gate);
+	gate_start(&guard->gate, guard->order.has_crashed);
 	guard_log_missing(guard);
 	guard_tell(guard, WIRE_READY, "");
 	return 0;
@@ -191,9 +197,9 @@ static int guard_open_scans(struct guard *guard, const struct conf *conf)
 	directory = guard_open_directory(path, problem, sizeof(problem));
 	if (directory < 0)
 		log_error("no full scans, and nothing is known after a restart: %s", problem);
-	else if (guard->gate.group.features.has[FEATURE_UNIQUE_MOUNT_IDS])
-		guard->gate.journal =
-			journal_open(directory, guard->gate.verdicts, why, sizeof(why));
+	else if (guard->gate.group->features.has[FEATURE_UNIQUE_MOUNT_IDS])
+		guard->gate.journal = journal_open(directory, guard->gate.verdicts,
+						   guard->estate->watching, why, sizeof(why));
 	if (*why)
 		log_warning("what was verified is not known after a restart: %s: %s", path, why);
 	guard->scheduler = scheduler_new(guard->event, &guard->gate, directory, problem);
@@ -451,7 +457,8 @@ static int guard_init(struct guard *guard, const char **ret_what)
 	r = file_init();
 	if (r < 0)
 		return r;
-	r = gate_init(&guard->gate, guard->event, guard->reporter, &callbacks, guard, ret_what);
+	r = gate_init(&guard->gate, guard->estate, guard->event, guard->reporter, &callbacks, guard,
+		      ret_what);
 	if (r < 0)
 		return r;
 	*ret_what = "cannot watch /proc/self/mountinfo";
@@ -504,15 +511,23 @@ static void guard_deinit(struct guard *guard)
 	sd_event_unref(guard->event);
 }
 
-int guard_run(int channel)
+int guard_run(int channel, struct estate *estate, const struct wire_take_over *order)
 {
 	struct guard guard = {
 		.channel = channel,
+		.estate = estate,
+		.order = *order,
 		.started_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC),
 	};
 	const char *what;
-	int r = guard_init(&guard, &what);
+	int r;
 
+	/* What the one before us had open for itself is closed, and its channel is not used again.
+	 */
+	estate_leave(estate, order->predecessor);
+	if (order->predecessor)
+		estate_sweep(estate);
+	r = guard_init(&guard, &what);
 	if (r < 0) {
 		char problem[WIRE_TEXT_MAX];
 
@@ -524,6 +539,9 @@ int guard_run(int channel)
 	log_set_sink(guard_log, guard.reporter);
 	r = sd_event_loop(guard.event);
 	log_set_sink(NULL, NULL);
+	/* Not asked to: what we hold is for the next one. */
+	if (r != 0)
+		_exit(1);
 	guard_deinit(&guard);
-	return r < 0 ? 1 : r;
+	return 0;
 }

@@ -277,7 +277,7 @@ static bool journal_prepare(struct journal *journal, int directory, const struct
 	return journal_read_boot(journal, problem);
 }
 
-struct journal *journal_open(int directory, struct verdicts *verdicts, char *problem,
+struct journal *journal_open(int directory, struct verdicts *verdicts, bool is_known, char *problem,
 			     size_t problem_size)
 {
 	const struct problem where = {problem, problem_size};
@@ -289,7 +289,9 @@ struct journal *journal_open(int directory, struct verdicts *verdicts, char *pro
 	}
 	journal->verdicts = verdicts;
 	journal->directory = journal->fd = -1;
-	if (!journal_prepare(journal, directory, &where) || !journal_begin(journal, &where))
+	journal->is_outdated = is_known;
+	if (!journal_prepare(journal, directory, &where) ||
+	    (!is_known && !journal_begin(journal, &where)))
 		return journal_free(journal);
 	return journal;
 }

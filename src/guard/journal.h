@@ -27,12 +27,14 @@ struct journal;
 
 /*
  * journal_open() reads the file in directory into verdicts, which takes over its key and must
- * outlive the journal; and makes the file where there is none that counts. Both must belong to us
+ * outlive the journal; and makes the file where there is none that counts. With is_known verdicts
+ * has all that counts already, and nothing is opened: the next journal_write() begins the file
+ * anew. Both must belong to us
  * (root); nobody else may write to the directory, or read or write the file. Call it before
  * anything uses verdicts. Duplicates directory, opens files and waits for disks. Returns NULL with
  * what is wrong in problem: then nothing is remembered, and everything else works.
  */
-struct journal *journal_open(int directory, struct verdicts *verdicts, char *problem,
+struct journal *journal_open(int directory, struct verdicts *verdicts, bool is_known, char *problem,
 			     size_t problem_size);
 
 /* journal_free() closes it without writing what is in the ring. Takes NULL. Returns NULL. */

@@ -6,7 +6,7 @@
 #include "../common/drop.h"
 #include "../common/log.h"
 #include "../common/role.h"
-#include "guard.h"
+#include "standby.h"
 
 #include <linux/capability.h>
 #include <signal.h>
@@ -51,5 +51,5 @@ int main(int argc, char **argv)
 		log_error("cannot give up privileges: %s", strerror(-r));
 		return 1;
 	}
-	return guard_run(channel);
+	return standby_run(channel);
 }

@@ -9,7 +9,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define BUCKET_SIZE 64 /* a cache line */
 #define BUCKET_TAGS (BUCKET_SIZE / VERDICTS_TAG_SIZE)
@@ -31,20 +34,21 @@ struct bucket {
 };
 
 struct verdicts {
-	struct bucket *buckets;
 	size_t n_buckets; /* a power of two */
 	unsigned char key[VERDICTS_KEY_SIZE];
 	bool has_unique_mount_ids;
 	size_t n; /* of tags */
 
 	/* Of files that others than root may write to. */
-	_Atomic uint64_t *closes; /* by writers, as many counters as buckets: files share them */
-	_Atomic uint64_t missed;  /* closes; begins with a random number */
+	_Atomic uint64_t missed; /* closes by writers; begins with a random number */
 
 	/* Without unique ids: how often a mount of this id has come or gone; odd while it is there.
 	 */
 	_Atomic uint32_t turns[MOUNTS_MAX];
 	_Atomic uint64_t n_changes; /* of mounts */
+
+	/* And then n_buckets counters of closes by writers, which files share. */
+	struct bucket buckets[];
 };
 
 /* What is hashed, up to the last byte of the handle. */
@@ -124,34 +128,74 @@ static size_t count_buckets(size_t bytes)
 	return n;
 }
 
-struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids)
+static size_t table_size(size_t n_buckets)
 {
-	struct verdicts *verdicts = calloc(1, sizeof(*verdicts));
-	size_t n = count_buckets(bytes);
+	return sizeof(struct verdicts) +
+	       n_buckets * (sizeof(struct bucket) + sizeof(_Atomic uint64_t));
+}
+
+static struct verdicts *table_map(int memory, size_t size)
+{
+	void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+
+	return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+/* One that was finished: the number of buckets is written last. */
+static struct verdicts *table_take_over(int memory, size_t n_buckets)
+{
+	struct stat status;
+	struct verdicts *verdicts;
+
+	if (memory < 0 || fstat(memory, &status) < 0 ||
+	    (size_t)status.st_size != table_size(n_buckets))
+		return NULL;
+	verdicts = table_map(memory, table_size(n_buckets));
+	if (verdicts && verdicts->n_buckets != n_buckets) {
+		(void)munmap(verdicts, table_size(n_buckets));
+		verdicts = NULL;
+	}
+	return verdicts;
+}
+
+static struct verdicts *table_make(int memory, size_t n_buckets, bool has_unique_mount_ids)
+{
+	struct verdicts *verdicts;
 	uint64_t missed;
 
+	if (ftruncate(memory, (off_t)table_size(n_buckets)) < 0)
+		return NULL;
+	verdicts = table_map(memory, table_size(n_buckets));
 	if (!verdicts)
 		return NULL;
+	if (getrandom(verdicts->key, sizeof(verdicts->key), 0) != sizeof(verdicts->key) ||
+	    getrandom(&missed, sizeof(missed), 0) != sizeof(missed)) {
+		(void)munmap(verdicts, table_size(n_buckets));
+		return NULL;
+	}
 	verdicts->has_unique_mount_ids = has_unique_mount_ids;
-	verdicts->n_buckets = n;
-	verdicts->buckets = aligned_alloc(BUCKET_SIZE, n * BUCKET_SIZE);
-	verdicts->closes = calloc(n, sizeof(*verdicts->closes));
-	if (!verdicts->buckets || !verdicts->closes ||
-	    getrandom(verdicts->key, sizeof(verdicts->key), 0) != sizeof(verdicts->key) ||
-	    getrandom(&missed, sizeof(missed), 0) != sizeof(missed))
-		return verdicts_free(verdicts);
 	verdicts->missed = missed;
-	memset(verdicts->buckets, 0, n * BUCKET_SIZE);
+	*(volatile size_t *)&verdicts->n_buckets = n_buckets;
 	return verdicts;
+}
+
+struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids, int *memory)
+{
+	size_t n = count_buckets(bytes);
+	struct verdicts *verdicts = table_take_over(*memory, n);
+
+	if (verdicts)
+		return verdicts;
+	if (*memory >= 0)
+		close(*memory);
+	*memory = memfd_create("holdfast-verdicts", MFD_CLOEXEC);
+	return *memory < 0 ? NULL : table_make(*memory, n, has_unique_mount_ids);
 }
 
 struct verdicts *verdicts_free(struct verdicts *verdicts)
 {
-	if (verdicts) {
-		free(verdicts->buckets);
-		free(verdicts->closes);
-	}
-	free(verdicts);
+	if (verdicts)
+		(void)munmap(verdicts, table_size(verdicts->n_buckets));
 	return NULL;
 }
 
@@ -168,7 +212,7 @@ size_t verdicts_count(const struct verdicts *verdicts)
 static struct bucket *verdicts_bucket(const struct verdicts *verdicts,
 				      const struct verdict_tag *tag)
 {
-	return &verdicts->buckets[tag->half[0] & (verdicts->n_buckets - 1)];
+	return (struct bucket *)&verdicts->buckets[tag->half[0] & (verdicts->n_buckets - 1)];
 }
 
 bool verdicts_has(const struct verdicts *verdicts, const struct verdict_tag *tag)
@@ -269,7 +313,10 @@ static _Atomic uint64_t *verdicts_closes(const struct verdicts *verdicts, struct
 	 * again, no more. */
 	uint64_t hash = (id.inode ^ id.device << 40) * UINT64_C(0x9e3779b97f4a7c15);
 
-	return &verdicts->closes[(hash >> 32) & (verdicts->n_buckets - 1)];
+	_Atomic uint64_t *closes =
+		(_Atomic uint64_t *)(uintptr_t)&verdicts->buckets[verdicts->n_buckets];
+
+	return &closes[(hash >> 32) & (verdicts->n_buckets - 1)];
 }
 
 void verdicts_closed(struct verdicts *verdicts, struct file_id id)

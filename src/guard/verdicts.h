@@ -19,7 +19,8 @@
  * again: a filesystem that was unmounted may have been changed elsewhere, times and all.
  *
  * Bounded: a table of buckets of four tags, the most recently used first; a new one takes the place
- * of the last. Memory is allocated once. Only the loop changes it; other threads may ask
+ * of the last. Memory is allocated once, and makes sense after each single store: it may outlive
+ * the process that writes to it. Only the loop changes it; other threads may ask
  * verdicts_has() meanwhile: a tag that they see torn is one they do not find.
  */
 #include "features.h"
@@ -42,9 +43,13 @@ static inline bool verdict_tag_is_of_root(const struct verdict_tag *tag)
 
 struct verdicts;
 
-/* verdicts_new() makes an empty table of at most this many bytes, of one bucket at least, with a
- * new random key. NULL: out of memory. verdicts_free() takes NULL and returns NULL. */
-struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids);
+/*
+ * verdicts_new() takes over the table in *memory, a memfd, or makes an empty one, with a new random
+ * key, and another memfd, where there is none (-1) or one of another size: of at most this many
+ * bytes, of one bucket at least. The caller owns *memory. NULL: out of memory. verdicts_free()
+ * takes NULL and returns NULL.
+ */
+struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids, int *memory);
 struct verdicts *verdicts_free(struct verdicts *verdicts);
 
 /* verdicts_capacity() returns how many tags there is room for, verdicts_count() how many there are.

@@ -19,8 +19,8 @@
 
 static const char *const child_names[CHILD_ROLES] = {
 	[CHILD_REPORTER] = "holdfast-report", [CHILD_ENGINE] = "holdfast-engine",
-	[CHILD_GUARD] = "holdfast-guard",     [CHILD_PORTER] = "holdfast-porter",
-	[CHILD_FETCHER] = "holdfast-fetch",
+	[CHILD_GUARD] = "holdfast-guard",     [CHILD_STANDBY] = "the standby of holdfast-guard",
+	[CHILD_PORTER] = "holdfast-porter",   [CHILD_FETCHER] = "holdfast-fetch",
 };
 
 const char *child_name(enum child_role role)

@@ -15,6 +15,7 @@ enum child_role {
 	CHILD_REPORTER,
 	CHILD_ENGINE,
 	CHILD_GUARD,
+	CHILD_STANDBY, /* to be the guard */
 	CHILD_PORTER,
 	CHILD_FETCHER,
 	CHILD_ROLES

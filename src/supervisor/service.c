@@ -23,9 +23,6 @@
 #define FAILURES_FREE	  3
 #define RESTART_DELAY_MAX 32 /* seconds */
 
-/* Nobody is protected while there is no guard, and nothing is gained by waiting. */
-#define GUARD_RESTART_DELAY_MAX 1
-
 /* Openers wait no longer than this for an engine that loads, and it no longer than this to be used
  * once it has. */
 #define LATE_US (60 * CLOCK_US_PER_SEC)
@@ -92,6 +89,8 @@ void service_introduce(struct service *service, enum child_role role)
 		return;
 	service_connect(guard, WIRE_PEER_GUARD, child, as[role]);
 	child->introduced_us = clock_monotonic_us();
+	if (role == CHILD_ENGINE)
+		service->engine_down = false;
 }
 
 static void service_send_listener(struct child *child, enum wire_peer_role role, int fd)
@@ -102,49 +101,68 @@ static void service_send_listener(struct child *child, enum wire_peer_role role,
 	(void)service_send_fd(child, &peer.header, fd);
 }
 
-static void service_equip_guard(struct service *service)
+void service_equip_guard(struct service *service)
 {
+	const struct wire_plain down = {.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
+
 	service_send_history(service);
 	service_introduce(service, CHILD_REPORTER);
 	service_send_listener(service->current[CHILD_GUARD], WIRE_PEER_CONTROL,
 			      service->files->listeners.control);
 	service_introduce(service, CHILD_PORTER);
 	service_introduce(service, CHILD_ENGINE);
+	if (service->engine_down)
+		service_send(service->current[CHILD_GUARD], &down.header);
 }
 
 /* --- starting --- */
 
+struct child *service_adopt(struct service *service, enum child_role role, int channel)
+{
+	struct child *child = calloc(1, sizeof(*child));
+
+	if (!child) {
+		close(channel);
+		return NULL;
+	}
+	*child = (struct child){
+		.service = service,
+		.role = role,
+		.channel = channel,
+		.started_us = clock_monotonic_us(),
+		.heard_us = clock_monotonic_us(),
+	};
+	DL_APPEND(service->children, child);
+	if (sd_event_add_io(service->event, &child->source, channel, EPOLLIN,
+			    service_child_on_message, child) < 0) {
+		/* It ends with its channel, and is started again then. */
+		close(channel);
+		child->channel = -1;
+	}
+	return child;
+}
+
+void service_forget(struct child *child)
+{
+	DL_DELETE(child->service->children, child);
+	sd_event_source_disable_unref(child->source);
+	if (child->channel >= 0)
+		close(child->channel);
+	free(child);
+}
+
 static struct child *service_start(struct service *service, enum child_role role,
 				   const struct conf *conf)
 {
-	struct child *child = calloc(1, sizeof(*child));
-	pid_t pid = -ENOMEM;
-	int r;
+	int channel;
+	pid_t pid = child_start(service->setup, role, conf, &channel);
+	struct child *child = pid < 0 ? NULL : service_adopt(service, role, channel);
 
-	if (child) {
-		*child = (struct child){
-			.service = service,
-			.role = role,
-			.channel = -1,
-			.started_us = clock_monotonic_us(),
-			.heard_us = clock_monotonic_us(),
-		};
-		pid = child_start(service->setup, role, conf, &child->channel);
-	}
-	if (pid < 0) {
-		log_error("cannot start %s: %s", child_name(role), strerror(-pid));
-		free(child);
-		return NULL;
-	}
-
-	child->pid = pid;
-	DL_APPEND(service->children, child);
-	r = sd_event_add_io(service->event, &child->source, child->channel, EPOLLIN,
-			    service_child_on_message, child);
-	if (r < 0) { /* it ends with its channel, and is started again then */
-		close(child->channel);
-		child->channel = -1;
-	}
+	if (child)
+		child->pid = pid;
+	else
+		log_error("cannot start %s: %s", child_name(role),
+			  strerror(pid < 0 ? -pid : ENOMEM));
 	return child;
 }
 
@@ -193,14 +211,20 @@ static void service_spawn_later(struct service *service, enum child_role role, u
 
 void service_spawn_current(struct service *service, enum child_role role)
 {
-	service->current[role] = service_spawn(service, role, service->conf, service->snapshot);
-	if (!service->current[role])
+	struct child *child = service_start(service, role, service->conf);
+
+	service->current[role] = child;
+	if (!child) {
 		service_spawn_later(service, role, 1);
-	else if (role == CHILD_GUARD)
+		return;
+	}
+	if (role == CHILD_GUARD)
+		standby_begin(service, child);
+	service_send_conf(child, service->snapshot);
+	if (role == CHILD_GUARD)
 		service_equip_guard(service);
 	else if (role == CHILD_PORTER)
-		service_send_listener(service->current[role], WIRE_PEER_SCAN,
-				      service->files->listeners.scan);
+		service_send_listener(child, WIRE_PEER_SCAN, service->files->listeners.scan);
 }
 
 /* Seconds to wait before the next start. */
@@ -214,8 +238,6 @@ static unsigned service_restart_delay(struct restart *restart, const struct chil
 	if (restart->failures <= FAILURES_FREE && !*child->failure)
 		return 0;
 	excess = restart->failures > FAILURES_FREE ? restart->failures - FAILURES_FREE : 1;
-	if (child->role == CHILD_GUARD)
-		return GUARD_RESTART_DELAY_MAX;
 	return excess > 5 ? RESTART_DELAY_MAX : 1u << excess;
 }
 
@@ -247,6 +269,7 @@ static void service_watch_loading(struct service *service, struct child *engine,
 			"an engine has been loading for %u s: where no worker of another is left, "
 			"files that are not known are answered by on-failure until it has",
 			(unsigned)(LATE_US / CLOCK_US_PER_SEC));
+		service->engine_down = true;
 		service_send(service->current[CHILD_GUARD], &down.header);
 	}
 	if (since_us >= SERVICE_LOAD_US && !engine->is_overdue) {
@@ -275,51 +298,77 @@ void service_tick(struct service *service)
 
 /* --- burying --- */
 
-static void child_free(struct child *child)
+/* Why it ended, in child->reason. */
+static void service_explain_end(struct child *child, int status)
 {
-	DL_DELETE(child->service->children, child);
-	sd_event_source_disable_unref(child->source);
-	if (child->channel >= 0)
-		close(child->channel);
-	free(child);
-}
-
-static void service_log_end(const struct child *child, int status)
-{
+	if (*child->reason)
+		return;
 	if (*child->failure)
-		return; /* it said why, and that was logged */
-	if (WIFSIGNALED(status))
-		log_error("%s (pid %d) was ended by %s", child_name(child->role), child->pid,
-			  strsignal(WTERMSIG(status)));
+		(void)snprintf(child->reason, sizeof(child->reason), "%s", child->failure);
+	else if (WIFSIGNALED(status))
+		(void)snprintf(child->reason, sizeof(child->reason), "ended by %s",
+			       strsignal(WTERMSIG(status)));
 	else
-		log_error("%s (pid %d) ended with status %d", child_name(child->role), child->pid,
-			  WEXITSTATUS(status));
+		(void)snprintf(child->reason, sizeof(child->reason), "ended with status %d",
+			       WEXITSTATUS(status));
 }
 
-static void service_lost_guard(struct service *service)
+/* Who failed, and whom we killed, has been told of. */
+static void service_log_end(const struct child *child)
 {
+	if (!*child->failure && !child->killed_us)
+		log_error("%s (pid %d) %s", child_name(child->role), child->pid, child->reason);
+}
+
+static void service_note_end(struct service *service, const struct child *child)
+{
+	static const enum wire_ended_role roles[CHILD_ROLES] = {
+		[CHILD_GUARD] = WIRE_ENDED_GUARD,   [CHILD_STANDBY] = WIRE_ENDED_STANDBY,
+		[CHILD_ENGINE] = WIRE_ENDED_ENGINE, [CHILD_REPORTER] = WIRE_ENDED_REPORTER,
+		[CHILD_PORTER] = WIRE_ENDED_PORTER,
+	};
+	struct wire_ended *ended = &service->history.ended[roles[child->role]];
+
+	ended->n++;
+	ended->last_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
+	memcpy(ended->reason, child->reason, sizeof(ended->reason));
+}
+
+/* Nobody takes over: the kernel lets everyone go once the last of the family has ended. */
+static void service_close_group(struct service *service)
+{
+	standby_end_family(service);
+	if (!service->protecting || service->has_gap)
+		return;
+	service->has_gap = true;
+	service->history.gaps++;
+	notify_send("STATUS=the guard is being restarted: files are not protected");
+	log_error("the guard is gone: opens that were held are let go, files are not protected");
+}
+
+/* Returns whether another has taken over. */
+static bool service_lost_guard(struct service *service, const struct child *guard, int status)
+{
+	bool has_successor;
 	struct child *child;
 
-	service->history.guard_restarts++;
 	service->serving = 0;
-	service->unanswered = 0;
-	if (service->protecting && !service->guard_lost_us) {
+	if (service->protecting && !service->guard_lost_us)
 		service->guard_lost_us = clock_monotonic_us();
-		notify_send("STATUS=the guard is being restarted: files are not protected");
-		log_error("the guard is gone: opens that were held are let go, files are not "
-			  "protected");
-	}
 	/* Engines that were finishing their scans did so for this guard. */
 	DL_FOREACH (service->children, child)
 		if (child->role == CHILD_ENGINE && child->ending)
 			(void)kill(-child->pid, SIGKILL);
+	has_successor = standby_take_over(service, guard, status);
+	if (!has_successor)
+		service_close_group(service);
+	return has_successor;
 }
 
 static void service_lost_engine(struct service *service, const struct child *child, unsigned delay)
 {
 	const struct wire_plain down = {.header = WIRE_INIT(WIRE_ENGINE_DOWN, struct wire_plain)};
 
-	service->history.engine_restarts++;
 	/* Its workers serve the guard until another engine takes over, where there is room for
 	 * both. */
 	if (service->serving && reload_is_lean(service, service->conf)) {
@@ -327,26 +376,29 @@ static void service_lost_engine(struct service *service, const struct child *chi
 		service_release(service);
 		(void)kill(-child->pid, SIGKILL);
 	}
-	if (delay)
+	if (delay) {
+		service->engine_down = true;
 		service_send(service->current[CHILD_GUARD], &down.header);
+	}
 }
 
-static void service_restart(struct service *service, const struct child *child)
+static void service_restart(struct service *service, const struct child *child, int status)
 {
 	enum child_role role = child->role;
-	unsigned delay = service_restart_delay(&service->restarts[role], child);
+	unsigned delay;
 
+	if (role == CHILD_GUARD && service_lost_guard(service, child, status))
+		return;
+	delay = service_restart_delay(&service->restarts[role], child);
 	switch (role) {
-	case CHILD_GUARD:
-		service_lost_guard(service);
-		break;
 	case CHILD_ENGINE:
 		service_lost_engine(service, child, delay);
 		break;
 	case CHILD_REPORTER:
-		service->history.reporter_restarts++;
 		outbox_connect(service->outbox, -1);
 		break;
+	case CHILD_GUARD:
+	case CHILD_STANDBY:
 	case CHILD_PORTER:
 	case CHILD_FETCHER:
 	case CHILD_ROLES:
@@ -368,8 +420,12 @@ void service_bury(struct child *child, int status)
 	struct service *service = child->service;
 	bool was_current = service->current[child->role] == child;
 
-	if (!child->ending)
-		service_log_end(child, status);
+	if (!child->ending) {
+		service_explain_end(child, status);
+		service_log_end(child);
+		service_note_end(service, child);
+	}
+	standby_lost(service, child);
 	if (was_current)
 		service->current[child->role] = NULL;
 	/* An engine's workers outlive it. */
@@ -381,13 +437,22 @@ void service_bury(struct child *child, int status)
 	if (was_current && !service->stopping) {
 		/* Without a porter nothing but scans on demand is missing. */
 		if (service->protecting || child->role == CHILD_PORTER) {
-			service_restart(service, child);
+			service_restart(service, child, status);
 		} else {
 			log_error("the service cannot start");
 			(void)sd_event_exit(service->event, 1);
 		}
 	}
-	child_free(child);
+	service_forget(child);
+	standby_fill(service);
+}
+
+void service_lost_touch(struct service *service, struct child *guard)
+{
+	guard->ending = true;
+	service->current[CHILD_GUARD] = NULL;
+	service_note_end(service, guard);
+	service_restart(service, guard, 0);
 }
 
 unsigned service_end(struct service *service, enum child_role role)
@@ -414,7 +479,13 @@ void service_kill(struct service *service, enum child_role role)
 
 	DL_FOREACH (service->children, child)
 		if (child->role == role)
-			(void)kill(-child->pid, SIGKILL);
+			service_kill_child(child);
+}
+
+void service_kill_child(const struct child *child)
+{
+	if (child->pid > 0)
+		(void)kill(-child->pid, SIGKILL);
 }
 
 void service_kill_loading(struct service *service)

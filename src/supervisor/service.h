@@ -5,6 +5,8 @@
  *
  *   supervisor.c  the loop: signals, heartbeat, what the children say
  *   service.c     children: starting, introducing, burying, restarting
+ *   standby.c     who is the guard, and who comes after it
+ *   heartbeat.c   who is silent, or stopped, is killed
  *   reload.c      a new configuration and new signatures, all or nothing
  *   fetch.c       when the fetcher runs
  *   changes.c     what others change in the directory of signatures
@@ -29,13 +31,18 @@ struct child {
 	struct child *prev, *next;
 	struct service *service;
 	enum child_role role;
-	pid_t pid;
+	pid_t pid;   /* 0: a standby that is being made */
 	int channel; /* -1: closed */
 	sd_event_source *source;
 	uint64_t started_us;
 	uint64_t heard_us; /* it said something last, or was started; monotonic, as the other */
 	bool ready;
 	bool ending;			/* its end is expected */
+	unsigned unanswered;		/* heartbeats */
+	uint64_t killed_us;		/* when we killed it, as it does not do what it should; 0 */
+	bool was_silent;		/* for that reason */
+	char reason[WIRE_REASON_MAX];	/* why it was killed; empty: it was not, by us */
+	struct child *maker;		/* standby: who clones it; NULL: it is there */
 	unsigned n_asked;		/* configurations that it has not answered yet */
 	uint64_t introduced_us;		/* engine: to the guard there is; 0: not yet */
 	bool is_late, is_overdue;	/* engine: it loads, and was said to take long, too long */
@@ -120,14 +127,18 @@ struct service {
 	struct fetch fetch;
 	struct changes changes;
 	struct wire_history history;
-	unsigned unanswered;	/* heartbeats */
 	pid_t serving;		/* the engine whose workers the guard uses; 0: none */
 	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
-	bool test_only;		/* the engine in force, or the last one, has no other signatures */
-	int64_t newest;		/* its newest were made then, see wire_result; 0: not known */
-	uint64_t memory;	/* what it takes, bytes; 0: not known */
-	uint64_t age_look_us;	/* CLOCK_BOOTTIME: age.c looks again; 0: not yet */
-	bool protecting;	/* has been since start */
+	bool has_gap;		/* nobody has taken over from it */
+	bool engine_down;	/* the guard was told that there is none to be waited for */
+	pid_t standby_gone;   /* one that has ended, and whose channel the others have not closed; 0
+			       */
+	bool stands_alone;    /* there is no standby, and that was said */
+	bool test_only;	      /* the engine in force, or the last one, has no other signatures */
+	int64_t newest;	      /* its newest were made then, see wire_result; 0: not known */
+	uint64_t memory;      /* what it takes, bytes; 0: not known */
+	uint64_t age_look_us; /* CLOCK_BOOTTIME: age.c looks again; 0: not yet */
+	bool protecting;      /* has been since start */
 	bool stopping;
 };
 
@@ -166,6 +177,47 @@ void service_tick(struct service *service);
 
 /* service_use_engine() notes what there is to know of the engine that is in force now. */
 void service_use_engine(struct service *service, const struct child *engine);
+
+/* service_adopt() makes a child of a channel, for a process that is there or will be. NULL: out of
+ * memory, and the channel is closed. service_forget() takes it back. */
+struct child *service_adopt(struct service *service, enum child_role role, int channel);
+void service_forget(struct child *child);
+
+/* service_equip_guard() makes the current guard known to all, and the other way round. */
+void service_equip_guard(struct service *service);
+
+/* service_kill_child() ends a child and what it has forked, at once. */
+void service_kill_child(const struct child *child);
+
+/*
+ * standby_begin() has the first process of a family make its standbys and be the guard.
+ * standby_born() takes the first word of a standby; -EPROTO: it is none. standby_fill() sees to it
+ * that there are enough of them, once the guard is at work.
+ */
+void standby_begin(struct service *service, struct child *first);
+int standby_born(struct service *service, struct child *child, pid_t pid);
+void standby_fill(struct service *service);
+
+/* standby_take_over() makes a standby the guard, as this one has ended, status is waitpid()'s.
+ * False: there is none, or guards keep failing. */
+bool standby_take_over(struct service *service, const struct child *guard, int status);
+
+/* standby_lost() is called when a guard or a standby has ended; standby_end_family() ends all
+ * standbys: with the guard gone, the kernel lets all openers go then. */
+void standby_lost(struct service *service, const struct child *child);
+void standby_end_family(struct service *service);
+
+/*
+ * heartbeat_interval_us() returns how often heartbeat_tick() is called: it asks all children
+ * whether they are alive, and kills those that do not answer. heartbeat_stopped() kills one that
+ * was stopped.
+ */
+uint64_t heartbeat_interval_us(const struct service *service);
+void heartbeat_tick(struct service *service);
+void heartbeat_stopped(struct child *child, int signal);
+
+/* service_lost_touch() is called when the guard was killed and does not end: another takes over. */
+void service_lost_touch(struct service *service, struct child *guard);
 
 /* service_bury() forgets a child that has ended and sees to what follows. status is waitpid()'s. */
 void service_bury(struct child *child, int status);

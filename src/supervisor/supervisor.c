@@ -19,12 +19,6 @@
 #include <unistd.h>
 #include <utlist.h>
 
-/* The guard is asked so often whether it is alive, and killed after so many questions without an
- * answer: counted, not timed, so that a machine that was suspended does not look like a guard that
- * hangs. */
-#define HEARTBEAT_US	(500 * CLOCK_US_PER_MS)
-#define HEARTBEATS_LOST 6
-
 /* So long may the children take to end when the service stops. */
 #define STOP_US (5 * CLOCK_US_PER_SEC)
 
@@ -78,29 +72,44 @@ static void supervisor_begin(struct service *service)
 	age_begin(service);
 }
 
+static void supervisor_guard_replaced(struct service *service)
+{
+	uint64_t took_us = clock_monotonic_us() - service->guard_lost_us;
+
+	if (service->has_gap) {
+		service->history.last_gap_us = took_us;
+		log_error("a new guard is protecting again: there was no protection for %llu ms",
+			  (unsigned long long)(took_us / CLOCK_US_PER_MS));
+	} else {
+		service->history.takeovers++;
+		service->history.last_takeover_us = took_us;
+		log_notice(
+			"a standby took over as the guard within %llu ms: opens waited, none was "
+			"let go",
+			(unsigned long long)(took_us / CLOCK_US_PER_MS));
+	}
+	service->guard_lost_us = 0;
+	service->has_gap = false;
+	service_send_history(service);
+}
+
 static void supervisor_guard_ready(struct service *service)
 {
 	const struct child *engine = service->current[CHILD_ENGINE];
-	uint64_t now = clock_monotonic_us();
 
-	if (service->guard_lost_us) {
-		service->history.last_gap_us = now - service->guard_lost_us;
-		service->guard_lost_us = 0;
-		log_error("a new guard is protecting again: there was no protection for %llu ms",
-			  (unsigned long long)(service->history.last_gap_us / CLOCK_US_PER_MS));
-		service_send_history(service);
-	} else {
+	if (service->guard_lost_us)
+		supervisor_guard_replaced(service);
+	else
 		log_notice("%s: %zu include path(s), %u signature(s)",
 			   service->conf->mode == CONTROL_MODE_BLOCK ? "protecting"
 			   : service->conf->mode == CONTROL_MODE_NOTIFY
 				   ? "watching without blocking"
 				   : "on-access is off",
 			   service->conf->include.n_entries, engine ? engine->signatures : 0);
-	}
 	if (!service->protecting)
 		supervisor_begin(service);
-	service->unanswered = 0;
 	notify_send("READY=1\nSTATUS=protecting");
+	standby_fill(service);
 }
 
 static int supervisor_take_ready(void *context, struct chan_message *message)
@@ -134,6 +143,7 @@ static int supervisor_take_ready(void *context, struct chan_message *message)
 	case CHILD_PORTER:
 		service_introduce(service, CHILD_PORTER);
 		break;
+	case CHILD_STANDBY:
 	case CHILD_FETCHER:
 	case CHILD_ROLES:
 	default:
@@ -165,9 +175,16 @@ static int supervisor_take_pong(void *context, struct chan_message *message)
 {
 	struct child *child = context;
 
-	if (child == child->service->current[CHILD_GUARD])
-		child->service->unanswered = 0;
+	child->unanswered = 0;
 	return 0;
+}
+
+static int supervisor_take_standby(void *context, struct chan_message *message)
+{
+	struct child *child = context;
+
+	return standby_born(child->service, child,
+			    ((const struct wire_standby *)(const void *)message)->pid);
 }
 
 static int supervisor_take_switched(void *context, struct chan_message *message)
@@ -217,6 +234,7 @@ static const struct chan_rule child_rules[] = {
 	{WIRE_READY, sizeof(struct wire_result), false, supervisor_take_ready},
 	{WIRE_FAILED, sizeof(struct wire_result), false, supervisor_take_failed},
 	{WIRE_PONG, sizeof(struct wire_plain), false, supervisor_take_pong},
+	{WIRE_STANDBY, sizeof(struct wire_standby), false, supervisor_take_standby},
 	{WIRE_SWITCHED, sizeof(struct wire_switched), false, supervisor_take_switched},
 	{WIRE_NOTE, sizeof(struct wire_note), false, supervisor_take_note},
 	{WIRE_UPDATE, sizeof(struct wire_plain), true, supervisor_take_update},
@@ -249,19 +267,53 @@ static void supervisor_drain(struct child *child)
 		;
 }
 
-static void supervisor_reap(struct service *service)
+static struct child *supervisor_find_child(const struct service *service, pid_t pid)
+{
+	struct child *child;
+
+	DL_FOREACH (service->children, child)
+		if (child->pid == pid)
+			return child;
+	return NULL;
+}
+
+/* Standbys that are there say so on their channels; what they have said last is read here. */
+static void supervisor_drain_standbys(struct service *service)
 {
 	struct child *child, *next;
+
+	DL_FOREACH_SAFE (service->children, child, next)
+		if (child->role == CHILD_STANDBY && !child->pid)
+			supervisor_drain(child);
+}
+
+static void supervisor_take_end(struct service *service, pid_t pid, int status)
+{
+	struct child *child = supervisor_find_child(service, pid);
+
+	if (!child) {
+		supervisor_drain_standbys(service);
+		child = supervisor_find_child(service, pid);
+	}
+	/* Workers of an engine that died are our children too: see PR_SET_CHILD_SUBREAPER below. */
+	if (WIFSTOPPED(status)) {
+		if (child)
+			heartbeat_stopped(child, WSTOPSIG(status));
+		else
+			(void)kill(pid, SIGKILL);
+	} else if (child) {
+		supervisor_drain(child);
+		service_bury(child, status);
+	}
+}
+
+static void supervisor_reap(struct service *service)
+{
 	int status;
 	pid_t pid;
 
-	/* Workers of an engine that died are our children too: see PR_SET_CHILD_SUBREAPER below. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		DL_FOREACH_SAFE (service->children, child, next)
-			if (child->pid == pid) {
-				supervisor_drain(child);
-				service_bury(child, status);
-			}
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0)
+		supervisor_take_end(service, pid, status);
 }
 
 static int supervisor_on_sigchld(sd_event_source *source, const struct signalfd_siginfo *info,
@@ -290,25 +342,18 @@ static int supervisor_on_sigterm(sd_event_source *source, const struct signalfd_
 
 static int supervisor_on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
 	struct service *service = userdata;
-	struct child *guard = service->current[CHILD_GUARD];
 
 	notify_send("WATCHDOG=1");
 	(void)outbox_flush(service->outbox);
-	if (guard) {
-		if (service->unanswered++ == HEARTBEATS_LOST) {
-			log_error("the guard does not answer: it is killed");
-			(void)kill(guard->pid, SIGKILL);
-		}
-		service_send(guard, &ping.header);
-	}
+	heartbeat_tick(service);
 	service_tick(service);
 	reload_tick(service);
 	fetch_tick(service);
 	changes_tick(service);
 	age_tick(service);
-	(void)sd_event_source_set_time(source, clock_monotonic_us() + HEARTBEAT_US);
+	(void)sd_event_source_set_time(source,
+				       clock_monotonic_us() + heartbeat_interval_us(service));
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -347,8 +392,9 @@ static int supervisor_init(struct service *service)
 			return r;
 	}
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	return sd_event_add_time(service->event, NULL, CLOCK_MONOTONIC, 0, HEARTBEAT_US / 10,
-				 supervisor_on_heartbeat, service);
+	return sd_event_add_time(service->event, NULL, CLOCK_MONOTONIC, 0,
+				 heartbeat_interval_us(service) / 10, supervisor_on_heartbeat,
+				 service);
 }
 
 /* Waits until no child of a role is left, and kills what is left at the deadline. */
@@ -379,6 +425,8 @@ static void supervisor_stop(struct service *service)
 	/* The guard first: what it holds is let go, and nothing of ours is held any more. The
 	 * reporter last: it has the lines of all the others to write. */
 	supervisor_await_end(service, CHILD_GUARD);
+	standby_end_family(service);
+	supervisor_await_end(service, CHILD_STANDBY);
 	supervisor_await_end(service, CHILD_ENGINE);
 	supervisor_await_end(service, CHILD_PORTER);
 	supervisor_await_end(service, CHILD_FETCHER);

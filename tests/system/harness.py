@@ -168,12 +168,12 @@ def read_process(pid):
 
 
 def role_of(pid, name):
-    """By what it executes: only workers, which are forked, have a name of their own."""
+    """By what it executes: only those that are forked, workers and standbys, have names of their own."""
     try:
         executable = Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name
     except OSError:
         return name
-    return name if name == "holdfast-worker" else executable
+    return name if name in ("holdfast-worker", "holdfast-stdby") else executable
 
 
 def read_status(pid):
@@ -771,6 +771,12 @@ class Service:
         pids = self.pids(role)
         assert len(pids) == 1, f"there is not one {role} but {pids}; processes are {self.processes()}"
         return pids[0]
+
+    def standbys(self, n=2):
+        """Those that wait to be the guard, once there are n."""
+        return wait_until(
+            lambda: (pids := self.pids("stdby")) and len(pids) == n and pids, f"there are {n} standbys"
+        )
 
     def workers(self, n=2):
         """The workers, once there are n."""

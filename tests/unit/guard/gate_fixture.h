@@ -90,6 +90,7 @@ struct fixture {
 	sd_event *event;
 	struct outbox *outbox;
 	int reporter; /* where findings arrive */
+	struct estate *estate;
 	struct gate gate;
 	bool initialized; /* the gate */
 	int engine;	  /* our end; -1: none */
@@ -172,13 +173,16 @@ static inline int fixture_init(struct fixture *fixture)
 	fixture->reporter = ends[1];
 	fixture->conf->uid = 4294967294u; /* nobody's */
 	conf_fixture_set(fixture->conf, "on-access", "include", scratch);
-	if (gate_init(&fixture->gate, fixture->event, fixture->outbox, &owner, fixture, &what) < 0)
+	fixture->estate = estate_new(&what);
+	if (!fixture->estate || gate_init(&fixture->gate, fixture->estate, fixture->event,
+					  fixture->outbox, &owner, fixture, &what) < 0)
 		return -1;
 	fixture->initialized = true;
-	return mount_fixture_read(&fixture->gate.watch.mounts) < 0 ||
-			       gate_set_conf(&fixture->gate, fixture->conf) < 0
-		       ? -1
-		       : 0;
+	if (mount_fixture_read(&fixture->gate.watch.mounts) < 0 ||
+	    gate_set_conf(&fixture->gate, fixture->conf) < 0)
+		return -1;
+	gate_start(&fixture->gate, false);
+	return 0;
 }
 
 static inline void lose(int *fd)
@@ -192,6 +196,7 @@ static inline void fixture_deinit(struct fixture *fixture)
 {
 	if (fixture->initialized)
 		gate_deinit(&fixture->gate);
+	(void)estate_free(fixture->estate);
 	lose(&fixture->engine);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		lose(&fixture->workers[i].fd);

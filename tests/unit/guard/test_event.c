@@ -26,6 +26,7 @@ int __wrap_close(int fd)
 struct fixture {
 	struct answers answers;
 	struct event_table table;
+	struct event events[MAX];
 	unsigned fds_before;
 };
 
@@ -35,16 +36,17 @@ static int setup(void **state)
 
 	fixture = (struct fixture){.fds_before = unit_count_fds()};
 	*state = &fixture;
-	return answers_init(&fixture.answers) < 0
-		       ? -1
-		       : event_table_init(&fixture.table, &fixture.answers.group, MAX);
+	if (answers_init(&fixture.answers) < 0)
+		return -1;
+	event_table_init(&fixture.table, &fixture.answers.group, fixture.events, MAX);
+	return 0;
 }
 
 static int teardown(void **state)
 {
 	struct fixture *fixture = *state;
 
-	event_table_deinit(&fixture->table);
+	assert_int_equal(fixture->table.n_held, 0);
 	answers_deinit(&fixture->answers);
 	assert_int_equal(unit_count_fds(), fixture->fds_before);
 	return 0;

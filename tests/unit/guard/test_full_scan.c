@@ -4,6 +4,7 @@
 #include "../../../src/guard/scan_report.h"
 #include "../support/conf_fixture.h"
 #include "../support/scratch.h"
+#include "make_verdicts.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -122,7 +123,7 @@ static int setup(void **state)
 {
 	static struct fixture fixture;
 
-	fixture = (struct fixture){.conf = conf_new(), .verdicts = verdicts_new(1 << 16, false)};
+	fixture = (struct fixture){.conf = conf_new(), .verdicts = make_verdicts(1 << 16, false)};
 	*state = &fixture;
 	memset(&fake, 0, sizeof(fake));
 	fake.processors = 2;

@@ -159,7 +159,7 @@ static void a_file_that_changed_is_scanned_again(void **state)
 	assert_held(fd);
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_answered(fd, true);
-	assert_int_equal(fixture->gate.counters.rescans, 1);
+	assert_int_equal(fixture->gate.counters->rescans, 1);
 }
 
 /* However often: as long as it is not being written, some scan will be of what it is. */
@@ -266,7 +266,7 @@ static void at_the_hold_deadline_the_opener_is_answered(void **state)
 	pass_time(fixture, 6 * SECOND);
 	assert_answered(early, true);
 	assert_held(late);
-	assert_int_equal(fixture->gate.counters.timeouts, 1);
+	assert_int_equal(fixture->gate.counters->timeouts, 1);
 
 	/* the scan goes on, and what it finds still counts */
 	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
@@ -454,7 +454,7 @@ static void a_clean_file_is_remembered(void **state)
 	assert_true(is_known(&probe));
 	assert_answered(open_file(fixture, "file"), true);
 	assert_int_equal(next_scan(fixture), 0);
-	assert_int_equal(fixture->gate.counters.known, 2);
+	assert_int_equal(fixture->gate.counters->known, 2);
 
 	/* and what an open was scanned for counts for a scan */
 	(void)open_file(fixture, "other");
@@ -471,7 +471,7 @@ static void afresh_it_is_scanned_all_the_same(void **state)
 	start_engine(fixture);
 	verify(fixture, "file", VERDICT_CLEAN);
 	verify(fixture, "file", VERDICT_CLEAN);
-	assert_int_equal(fixture->gate.counters.known, 0);
+	assert_int_equal(fixture->gate.counters->known, 0);
 }
 
 static void nothing_but_clean_is_remembered(void **state)
@@ -656,7 +656,7 @@ static void what_a_user_may_write_is_scanned_again_after_each_close(void **state
 	assert_true(is_known(&probe));
 
 	overflow(fixture);
-	assert_int_equal(fixture->gate.counters.overflows, 1);
+	assert_int_equal(fixture->gate.counters->overflows, 1);
 	ask(fixture, &probe, "users", LANE_DEMAND);
 	assert_int_equal(probe.n_told, 0);
 	send_verdict(fixture, VERDICT_CLEAN, "");
@@ -686,7 +686,7 @@ static void what_is_no_longer_watched_may_have_been_closed_unseen(void **state)
 		ask(fixture, &probe, "users", LANE_DEMAND);
 		assert_true(is_known(&probe));
 
-		group_forget_all(&fixture->gate.group);
+		group_forget_all(fixture->gate.group);
 		if (i)
 			gate_mounts_changed(&fixture->gate);
 		else
@@ -718,7 +718,7 @@ static void where_no_close_is_seen_only_what_root_writes_is_remembered(void **st
 static void scans_are_counted_apart_from_opens(void **state)
 {
 	struct fixture *fixture = *state;
-	const struct control_counters *counters = &fixture->gate.counters;
+	const struct control_counters *counters = fixture->gate.counters;
 	struct probe probe;
 
 	start_engine(fixture);
@@ -817,7 +817,7 @@ static void only_what_is_watched_gets_a_mark(void **state)
 	watch_scratch(fixture);
 	verify(fixture, "file", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 1);
-	assert_int_equal(fixture->gate.counters.marks, 1);
+	assert_int_equal(fixture->gate.counters->marks, 1);
 	/* An open means that the kernel has forgotten. */
 	assert_answered(open_file(fixture, "file"), true);
 	assert_int_equal(fake.marks, 2);
@@ -849,7 +849,7 @@ static void a_scan_joins_an_open_and_an_open_a_scan(void **state)
 	assert_told(&first, VERDICT_INFECTED, "Eicar-Test");
 	assert_told(&second, VERDICT_INFECTED, "Eicar-Test");
 	assert_int_equal(next_scan(fixture), 0);
-	assert_int_equal(fixture->gate.counters.joined, 3);
+	assert_int_equal(fixture->gate.counters->joined, 3);
 }
 
 static void who_asks_is_told_when_it_cannot_be_scanned(void **state)
@@ -1148,7 +1148,7 @@ static void each_who_is_refused_can_be_told_why(void **state)
 	send_verdict(fixture, VERDICT_INCOMPLETE, "encrypted");
 	assert_int_equal(fixture->n_denied, 3);
 	assert_denied(fixture, 2, "other", 2, VERDICT_INCOMPLETE, "encrypted");
-	assert_int_equal(fixture->gate.counters.denied, 3);
+	assert_int_equal(fixture->gate.counters->denied, 3);
 }
 
 static void who_is_let_through_was_not_refused(void **state)
@@ -1188,7 +1188,7 @@ static void at_the_hold_deadline_only_the_overdue_are_refused(void **state)
 	assert_answered(late, false);
 	assert_int_equal(fixture->n_denied, 2);
 	assert_denied(fixture, 1, "file", 3, VERDICT_INCOMPLETE, why);
-	assert_int_equal(fixture->gate.counters.denied, 2);
+	assert_int_equal(fixture->gate.counters->denied, 2);
 }
 
 static void who_is_refused_for_want_of_room_can_be_told_so(void **state)
@@ -1212,11 +1212,11 @@ static void who_is_refused_for_want_of_room_can_be_told_so(void **state)
 		setrlimit(RLIMIT_NOFILE, &limit);
 		assert_answered(metadata.fd, !deny);
 		assert_int_equal(fixture->n_denied, deny);
-		assert_int_equal(fixture->gate.counters.denied, deny);
+		assert_int_equal(fixture->gate.counters->denied, deny);
 	}
 	assert_denied(fixture, 0, "file", OPENER_PID, VERDICT_FAILED,
 		      "too many files wait for a verdict");
-	assert_int_equal(fixture->gate.counters.not_scanned, 2);
+	assert_int_equal(fixture->gate.counters->not_scanned, 2);
 }
 
 static void who_asks_waits_longer_than_openers(void **state)
@@ -1231,7 +1231,7 @@ static void who_asks_waits_longer_than_openers(void **state)
 	(void)open_file(fixture, "file");
 	(void)open_file(fixture, "other");
 	pass_time(fixture, 16 * SECOND);
-	assert_int_equal(fixture->gate.counters.timeouts, 2);
+	assert_int_equal(fixture->gate.counters->timeouts, 2);
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_told(&under_way, VERDICT_CLEAN, "");
 	assert_int_equal(waiting.n_told, 0);
@@ -1316,21 +1316,21 @@ static void a_scan_that_takes_too_long_is_begun_again_by_the_next_engine(void **
 		gate_release(&fixture->gate);
 		assert_held(fd);
 		assert_int_equal(probe.n_told, 0);
-		assert_int_equal(fixture->gate.counters.workers_lost, 0);
+		assert_int_equal(fixture->gate.counters->workers_lost, 0);
 		start_engine(fixture);
 		lose_worker(fixture, 0);
 		start_worker(fixture);
 		send_verdict(fixture, VERDICT_CLEAN, "");
 		assert_answered(fd, true);
 		assert_told(&probe, VERDICT_CLEAN, "");
-		fixture->gate.counters.workers_lost = 0;
+		fixture->gate.counters->workers_lost = 0;
 	}
 }
 
 static void while_there_is_no_engine_the_known_are_answered_and_others_wait(void **state)
 {
 	struct fixture *fixture = *state;
-	unsigned epoch = fixture->gate.group.epoch;
+	unsigned epoch = fixture->gate.group->epoch;
 	struct probe probe;
 	int fd;
 
@@ -1339,7 +1339,7 @@ static void while_there_is_no_engine_the_known_are_answered_and_others_wait(void
 	set(fixture, "on-timeout", "deny");
 	start_engine(fixture);
 	verify(fixture, "file", VERDICT_CLEAN);
-	epoch = fixture->gate.group.epoch;
+	epoch = fixture->gate.group->epoch;
 	gate_release(&fixture->gate);
 	assert_answered(open_file(fixture, "file"), true);
 	fd = open_file(fixture, "other");
@@ -1348,13 +1348,13 @@ static void while_there_is_no_engine_the_known_are_answered_and_others_wait(void
 	assert_held(fd);
 	pass_time(fixture, 2 * SECOND);
 	assert_answered(fd, false);
-	assert_int_equal(fixture->gate.counters.timeouts, 1);
+	assert_int_equal(fixture->gate.counters->timeouts, 1);
 
 	/* The marks go with the switch. */
-	assert_int_equal(fixture->gate.group.epoch, epoch);
+	assert_int_equal(fixture->gate.group->epoch, epoch);
 	assert_int_equal(probe.n_told, 0);
 	start_engine(fixture);
-	assert_int_equal(fixture->gate.group.epoch, epoch + 1);
+	assert_int_equal(fixture->gate.group->epoch, epoch + 1);
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_told(&probe, VERDICT_CLEAN, "");
 }

@@ -2,6 +2,7 @@
 #include "../../../src/guard/journal.h"
 #include "../support/mount_fixture.h"
 #include "../support/scratch.h"
+#include "make_verdicts.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -26,7 +27,7 @@ static char problem[256];
 
 static int setup(void **state)
 {
-	*state = verdicts_new(BIG, true);
+	*state = make_verdicts(BIG, true);
 	if (!*state || mkdir("state", 0700) < 0)
 		return -1;
 	directory = open("state", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -45,7 +46,8 @@ static int teardown(void **state)
 
 static struct journal *open_journal(struct verdicts *verdicts)
 {
-	struct journal *journal = journal_open(directory, verdicts, problem, sizeof(problem));
+	struct journal *journal =
+		journal_open(directory, verdicts, false, problem, sizeof(problem));
 
 	if (!journal)
 		fail_msg("%s", problem);
@@ -84,7 +86,7 @@ static off_t file_size(void)
 /* A file of this boot with the tags from 1 to n. Returns its key. */
 static void make_file(uint64_t n, unsigned char *ret_key)
 {
-	struct verdicts *verdicts = verdicts_new(BIG, true);
+	struct verdicts *verdicts = make_verdicts(BIG, true);
 	struct journal *journal = open_journal(verdicts);
 
 	for (uint64_t i = 1; i <= n; i++)
@@ -107,7 +109,7 @@ static bool has_key(const struct verdicts *verdicts, const unsigned char *expect
 /* The next guard: what it finds are these numbers. */
 static void assert_found(uint64_t first, uint64_t last)
 {
-	struct verdicts *verdicts = verdicts_new(BIG, true);
+	struct verdicts *verdicts = make_verdicts(BIG, true);
 	struct journal *journal = open_journal(verdicts);
 
 	for (uint64_t n = first; n <= last; n++)
@@ -140,7 +142,7 @@ static void tags_of_what_others_may_write_are_not_kept(void **state)
 
 static void what_was_written_is_found_again(void **state)
 {
-	struct verdicts *next = verdicts_new(BIG, true);
+	struct verdicts *next = make_verdicts(BIG, true);
 	struct journal *journal = open_journal(*state);
 	struct verdict_tag tag, again;
 	struct stat status;
@@ -171,7 +173,7 @@ static void what_was_written_is_found_again(void **state)
 
 static void what_was_taken_out_is_not_found_again(void **state)
 {
-	struct verdicts *next = verdicts_new(BIG, true);
+	struct verdicts *next = make_verdicts(BIG, true);
 	const struct verdict_tag stays = number(1), goes = number(3);
 	struct journal *journal = open_journal(*state);
 
@@ -196,7 +198,7 @@ static void what_was_taken_out_is_not_found_again(void **state)
 static void guards_add_to_what_others_wrote(void **state)
 {
 	for (uint64_t guard = 0; guard < 3; guard++) {
-		struct verdicts *verdicts = verdicts_new(BIG, true);
+		struct verdicts *verdicts = make_verdicts(BIG, true);
 		struct journal *journal = open_journal(verdicts);
 
 		for (uint64_t n = 1; n <= 1000; n++)
@@ -249,7 +251,7 @@ static void write_until_killed(struct verdicts *verdicts, int out)
 
 static void what_was_written_outlives_a_kill(void **state)
 {
-	struct verdicts *next = verdicts_new(BIG, true);
+	struct verdicts *next = make_verdicts(BIG, true);
 	struct journal *journal;
 	uint64_t n, last = 0;
 	int out[2], status;
@@ -284,7 +286,7 @@ static void what_was_written_outlives_a_kill(void **state)
 /* The file is begun anew by a table of its own key, and works. */
 static void assert_begun_anew(const char *what, const unsigned char *old_key)
 {
-	struct verdicts *verdicts = verdicts_new(BIG, true);
+	struct verdicts *verdicts = make_verdicts(BIG, true);
 	struct journal *journal = open_journal(verdicts);
 
 	if (verdicts_count(verdicts) != 0 || file_size() != HEADER_SIZE)
@@ -383,7 +385,7 @@ static void half_a_tag_is_cut_off(void **state)
 	unsigned char key[VERDICTS_KEY_SIZE];
 
 	for (off_t torn = 1; torn < VERDICTS_TAG_SIZE; torn++) {
-		struct verdicts *verdicts = verdicts_new(BIG, true);
+		struct verdicts *verdicts = make_verdicts(BIG, true);
 		struct journal *journal;
 
 		(void)unlink("state/verdicts");
@@ -414,7 +416,7 @@ static void zeros_in_the_file_are_no_tags(void **state)
 /* Of a file that is too large for the table, only the end is read. */
 static void a_huge_file_is_not_read(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALL, true);
+	struct verdicts *verdicts = make_verdicts(SMALL, true);
 	unsigned char key[VERDICTS_KEY_SIZE];
 	struct journal *journal;
 
@@ -430,7 +432,7 @@ static void a_huge_file_is_not_read(void **state)
 	verdicts_free(verdicts);
 
 	/* the key stays when the file is written anew */
-	verdicts = verdicts_new(SMALL, true);
+	verdicts = make_verdicts(SMALL, true);
 	journal = open_journal(verdicts);
 	assert_true(has(verdicts, 9));
 	assert_true(has_key(verdicts, key));
@@ -440,7 +442,7 @@ static void a_huge_file_is_not_read(void **state)
 
 static void the_last_that_were_written_count_most(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALL, true);
+	struct verdicts *verdicts = make_verdicts(SMALL, true);
 	unsigned char key[VERDICTS_KEY_SIZE];
 	struct journal *journal;
 
@@ -461,7 +463,7 @@ static void the_last_that_were_written_count_most(void **state)
 /* The table of another guard is as this one. */
 static void assert_alike(const struct verdicts *verdicts)
 {
-	struct verdicts *next = verdicts_new(SMALL, true);
+	struct verdicts *next = make_verdicts(SMALL, true);
 	struct journal *journal = open_journal(next);
 
 	for (size_t place = 0; place < verdicts_capacity(verdicts); place++) {
@@ -477,7 +479,7 @@ static void assert_alike(const struct verdicts *verdicts)
 
 static void a_file_that_has_grown_is_written_anew(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALL, true);
+	struct verdicts *verdicts = make_verdicts(SMALL, true);
 	struct journal *journal = open_journal(verdicts);
 	unsigned n_smaller = 0;
 	off_t before = 0;
@@ -501,9 +503,9 @@ static void a_file_that_has_grown_is_written_anew(void **state)
 
 static void a_table_larger_than_a_chunk_is_written_anew(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(1000 * SMALL, true); /* 2048 tags */
+	struct verdicts *verdicts = make_verdicts(1000 * SMALL, true); /* 2048 tags */
 	struct journal *journal = open_journal(verdicts), *again;
-	struct verdicts *next = verdicts_new(1000 * SMALL, true);
+	struct verdicts *next = make_verdicts(1000 * SMALL, true);
 	struct verdict_tag tag;
 	size_t n_tags = 0;
 
@@ -605,7 +607,7 @@ static void fill_disk(void)
 
 static void when_there_is_room_again_the_file_is_written_anew(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALL, true);
+	struct verdicts *verdicts = make_verdicts(SMALL, true);
 	struct journal *journal;
 	int r = 0;
 
@@ -641,12 +643,12 @@ static void without_room_to_begin_there_is_no_journal(void **state)
 	/* short by a header, at the last write */
 	for (uint64_t n = 1; n <= 4 * (uint64_t)sysconf(_SC_PAGESIZE) / VERDICTS_TAG_SIZE; n++)
 		add(*state, NULL, n);
-	assert_null(journal_open(directory, *state, problem, sizeof(problem)));
+	assert_null(journal_open(directory, *state, false, problem, sizeof(problem)));
 	assert_non_null(strstr(problem, strerror(ENOSPC)));
 	assert_int_equal(access("state/verdicts", F_OK), -1);
 	fill_disk();
 	fds = unit_count_fds();
-	assert_null(journal_open(directory, *state, problem, sizeof(problem)));
+	assert_null(journal_open(directory, *state, false, problem, sizeof(problem)));
 	assert_non_null(strstr(problem, "cannot be written"));
 	assert_non_null(strstr(problem, strerror(ENOSPC)));
 	assert_int_equal(unit_count_fds(), fds);
@@ -660,7 +662,7 @@ static void assert_refused(struct verdicts *verdicts, const char *why)
 	unsigned fds = unit_count_fds();
 
 	*problem = '\0';
-	if (journal_open(directory, verdicts, problem, sizeof(problem)))
+	if (journal_open(directory, verdicts, false, problem, sizeof(problem)))
 		fail_msg("not refused: %s", why);
 	if (!strstr(problem, why))
 		fail_msg("%s, not %s", problem, why);
@@ -744,7 +746,7 @@ static void a_directory_that_has_gone_is_refused(void **state)
 /* Which mounts have gone between two guards nobody knows. */
 static void without_unique_mount_ids_there_is_no_journal(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALL, false);
+	struct verdicts *verdicts = make_verdicts(SMALL, false);
 	unsigned char key[VERDICTS_KEY_SIZE];
 
 	make_file(3, key);
@@ -790,8 +792,8 @@ static void *write_all_the_time(void *argument)
 /* The file is written anew many times while the table changes. */
 static void the_loop_goes_on_while_it_is_written(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(1000 * SMALL, true); /* 2048 tags */
-	struct verdicts *next = verdicts_new(BIG, true);
+	struct verdicts *verdicts = make_verdicts(1000 * SMALL, true); /* 2048 tags */
+	struct verdicts *next = make_verdicts(BIG, true);
 	struct journal *journal = open_journal(verdicts);
 	struct verdict_tag tag;
 	size_t n_whole = 0;

@@ -8,6 +8,7 @@
 struct fixture {
 	struct answers answers;
 	struct event_table events;
+	struct event memory[ANSWERS_MAX];
 	struct request_table table;
 	bool initialized; /* the table; a test may have ended it */
 	unsigned fds_before;
@@ -19,9 +20,9 @@ static int setup(void **state)
 
 	fixture = (struct fixture){.fds_before = unit_count_fds(), .initialized = true};
 	*state = &fixture;
-	if (answers_init(&fixture.answers) < 0 ||
-	    event_table_init(&fixture.events, &fixture.answers.group, ANSWERS_MAX) < 0)
+	if (answers_init(&fixture.answers) < 0)
 		return -1;
+	event_table_init(&fixture.events, &fixture.answers.group, fixture.memory, ANSWERS_MAX);
 	request_table_init(&fixture.table, &fixture.events);
 	return 0;
 }
@@ -44,7 +45,6 @@ static int teardown(void **state)
 
 	if (fixture->initialized)
 		deinit(fixture);
-	event_table_deinit(&fixture->events);
 	answers_deinit(&fixture->answers);
 	assert_int_equal(unit_count_fds(), fixture->fds_before);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "../../../src/guard/verdicts.h"
 #include "../support/mount_fixture.h"
 #include "../support/scratch.h"
+#include "make_verdicts.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -89,14 +89,14 @@ static void handles_or_skip(void)
 static int setup(void **state)
 {
 	memset(&twist, 0, sizeof(twist));
-	*state = verdicts_new(BIG, has_unique_mount_ids());
+	*state = make_verdicts(BIG, has_unique_mount_ids());
 	return mkdir("d", 0755) < 0 || chdir("d") < 0 || !*state ? -1 : 0;
 }
 
 static int setup_reused_ids(void **state)
 {
 	memset(&twist, 0, sizeof(twist));
-	*state = verdicts_new(BIG, false);
+	*state = make_verdicts(BIG, false);
 	return mkdir("d", 0755) < 0 || chdir("d") < 0 || !*state ? -1 : 0;
 }
 
@@ -343,7 +343,7 @@ static void what_others_may_write_has_another_tag_after_each_close(void **state)
 /* Under the same key: nobody has seen what was closed in between. */
 static void another_process_has_other_tags_of_what_others_may_write(void **state)
 {
-	struct verdicts *next = verdicts_new(BIG, has_unique_mount_ids());
+	struct verdicts *next = make_verdicts(BIG, has_unique_mount_ids());
 	unsigned char key[VERDICTS_KEY_SIZE];
 
 	root_or_skip();
@@ -369,7 +369,7 @@ static void other_signatures_make_another_tag(void **state)
 
 static void another_table_makes_other_tags(void **state)
 {
-	struct verdicts *other = verdicts_new(BIG, has_unique_mount_ids());
+	struct verdicts *other = make_verdicts(BIG, has_unique_mount_ids());
 
 	assert_non_null(other);
 	scratch_write("file", "", 0);
@@ -379,7 +379,7 @@ static void another_table_makes_other_tags(void **state)
 
 static void a_table_with_the_same_key_makes_the_same_tags(void **state)
 {
-	struct verdicts *other = verdicts_new(SMALLEST, has_unique_mount_ids());
+	struct verdicts *other = make_verdicts(SMALLEST, has_unique_mount_ids());
 	unsigned char key[VERDICTS_KEY_SIZE];
 
 	assert_non_null(other);
@@ -751,7 +751,7 @@ static void room_is_as_much_as_fits(void **state)
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
-		struct verdicts *verdicts = verdicts_new(cases[i].bytes, false);
+		struct verdicts *verdicts = make_verdicts(cases[i].bytes, false);
 		uint32_t random = 1;
 
 		assert_non_null(verdicts);
@@ -787,7 +787,7 @@ static void what_is_put_in_is_there(void **state)
 static void half_a_tag_is_none(void **state)
 {
 	static const struct verdict_tag halves[] = {{{1, 2}}, {{2, 1}}, {{0, 1}}, {{1, 0}}};
-	struct verdicts *verdicts = verdicts_new(SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(SMALLEST, false);
 
 	assert_non_null(verdicts);
 	add(verdicts, 1);
@@ -802,7 +802,7 @@ static void half_a_tag_is_none(void **state)
 
 static void the_least_recently_used_falls_out(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(SMALLEST, false);
 
 	assert_non_null(verdicts);
 	for (uint64_t n = 1; n <= 4; n++)
@@ -829,7 +829,7 @@ static void the_least_recently_used_falls_out(void **state)
 
 static void none_is_there_twice(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(SMALLEST, false);
 
 	assert_non_null(verdicts);
 	add(verdicts, 1);
@@ -844,7 +844,7 @@ static void none_is_there_twice(void **state)
 
 static void what_is_taken_out_is_gone(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(SMALLEST, false);
 
 	assert_non_null(verdicts);
 	drop(verdicts, 1);
@@ -867,7 +867,7 @@ static void what_is_taken_out_is_gone(void **state)
 /* It is what free slots hold. */
 static void zero_is_no_tag(void **state)
 {
-	struct verdicts *verdicts = verdicts_new(SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(SMALLEST, false);
 
 	assert_non_null(verdicts);
 	for (uint64_t n = 0; n < 4; n++) {
@@ -917,7 +917,7 @@ static void *ask(void *argument)
 static void others_ask_while_the_loop_changes_it(void **state)
 {
 	static const uint64_t ids[] = {1, 2, 3};
-	struct verdicts *verdicts = verdicts_new(2 * SMALLEST, false);
+	struct verdicts *verdicts = make_verdicts(2 * SMALLEST, false);
 	struct asker asker = {.verdicts = verdicts};
 	uint32_t random = 1;
 	pthread_t thread;

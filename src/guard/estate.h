@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+/*
+ * estate: what a guard leaves to the one that follows it.
+ *
+ * Guards of one family (standby.h) share their table of descriptors and this memory, and nothing
+ * else. So when one is killed, at whatever moment, the kernel's group, the events that were read
+ * and not answered, the verdicts and the counters are all still there, under the same numbers and
+ * addresses. What is in here must make sense after each single store: its owner can end between any
+ * two.
+ */
+#include "event.h"
+#include "group.h"
+#include "renames.h"
+
+#include <holdfast/control.h>
+#include <stdatomic.h>
+
+/* The guard, those that wait, and some that come while others have not been cleared away. */
+#define ESTATE_MEMBERS_MAX 8
+
+/* A process of the family. */
+struct estate_member {
+	_Atomic int32_t pid; /* 0: none, or one that is being made */
+	_Atomic int channel; /* its end of the channel to the supervisor; 0: this entry is free */
+};
+
+struct estate {
+	struct group group;
+	struct renames renames;
+	struct estate_member members[ESTATE_MEMBERS_MAX];
+	_Atomic bool watching; /* marks are set: openers wait for whoever is the guard */
+	_Atomic int verdicts;  /* memory of verdicts.h; -1: there is none yet */
+	unsigned closes_epoch; /* of the group, when closes may have gone unseen last */
+	struct control_counters counters;
+	struct event *_Atomic deciding; /* what becomes of this open is being decided */
+	struct event events[EVENTS_MAX];
+};
+
+/*
+ * estate_new() makes the first of a family, with the kernel's groups. It needs CAP_SYS_ADMIN.
+ * Returns NULL with errno set and what failed in *ret_what. estate_free() takes NULL and returns
+ * NULL; it closes the groups, whereupon the kernel lets all openers go.
+ */
+struct estate *estate_new(const char **ret_what);
+struct estate *estate_free(struct estate *estate);
+
+/* estate_enter() notes a process of the family by its channel, before there is its pid. NULL: there
+ * are too many. */
+struct estate_member *estate_enter(struct estate *estate, int channel);
+
+/* estate_leave() forgets a process that has ended, and closes its channel; 0: none. */
+void estate_leave(struct estate *estate, int32_t pid);
+
+/*
+ * estate_sweep() closes every descriptor that is not part of the estate: those that the guard
+ * before had open for itself. No other process of the family may be opening any meanwhile.
+ */
+void estate_sweep(const struct estate *estate);
