@@ -199,6 +199,9 @@ def has_unread(pid, descriptor):
         os.close(pidfd)
 
 
+TOOK_OVER = r"a standby took over as the guard within \d+ ms: opens waited, none was let go"
+
+
 def send_signal(pid, number):
     try:
         os.kill(pid, number)
@@ -791,6 +794,23 @@ class Service:
         for pid in pids:
             send_signal(pid, number)
         return pids
+
+    def lose_guard(self, number=None):
+        """Ends the guard, and waits until a standby has taken over. Returns its pid."""
+        after, guard = self.position(), self.pid("guard")
+        self.signal("guard", number or signal.SIGKILL)
+        self.expect(TOOK_OVER, after)
+        return guard
+
+    def lose_family(self):
+        """Kills the guard and all who could take over before anybody notices. Returns the guard's pid."""
+        guard, standbys = self.pid("guard"), self.standbys()
+        self.disturbed = True
+        send_signal(self.process.pid, signal.SIGSTOP)
+        for pid in (*standbys, guard):
+            send_signal(pid, signal.SIGKILL)
+        send_signal(self.process.pid, signal.SIGCONT)
+        return guard
 
     def stop_workers(self, n=2):
         """Workers that stand still make every scan take as long as the test likes."""

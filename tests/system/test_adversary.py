@@ -177,10 +177,13 @@ def test_an_include_path_that_is_gone_is_protected_when_it_is_there_again(place,
     other.mkdir()
     service = place.start(include=[other, volume / "home"])
     other.rmdir()
-    (guard,) = service.signal("guard", signal.SIGKILL)
-    service.expect(r"a new guard is protecting again")
-    assert service.pid("guard") != guard
-    expect_protection(infected, clean)
+    for lose in (service.lose_guard, service.lose_family):
+        after = service.position()
+        guard = lose()
+        service.expect(r"a standby took over|a new guard is protecting again", after)
+        assert service.pid("guard") != guard
+        expect_protection(infected, clean)
+        service.standbys()
     assert [include["watched"] for include in service.status()["includes"]] == [True, True]
     other.mkdir()
     create(other / "eicar", EICAR)
@@ -303,10 +306,9 @@ def test_the_engine_outlives_guards_that_are_killed(place, volume, infected, cle
     service = place.start(include=volume / "home")
     engine = service.pid("engine")
     for _ in range(10):
-        after = service.position()
-        service.signal("guard", signal.SIGKILL)
-        service.expect(r"a new guard is protecting again", after)
+        service.lose_guard()
         assert service.pid("engine") == engine
+        service.standbys()
     assert service.status()["restarts"]["engine"] == 0
     expect_protection(infected, clean)
 

@@ -2,6 +2,7 @@
 """The verbs: what they print, for people and for programs, and their exit codes."""
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -117,10 +118,17 @@ def test_status_is_not_for_everyone(place, volume):
 
 def test_status_counts_restarts_and_tells_the_gap(place, volume):
     service = place.start(include=volume.path)
-    service.signal("guard", signal.SIGKILL)
+    service.lose_guard()
+    restarts = service.status()["restarts"]
+    assert restarts["guard"] == restarts["takeovers"] == 1 and restarts["last_takeover_us"] > 0
+    assert restarts["last"]["guard"]["reason"] == "ended by Killed"
+    service.lose_family()
     service.expect("a new guard is protecting again")
     restarts = service.status()["restarts"]
-    assert restarts["guard"] == 1 and restarts["last_gap_us"] > 0
+    assert restarts["guard"] == 2 and restarts["gaps"] == 1 and restarts["last_gap_us"] > 0
+    text = holdfast(service, "status").stdout
+    assert "guard 2, engine 0" in text and re.search(r"takeovers +1, the last within \d+ ms", text), text
+    assert re.search(r"gaps +1, the last of \d+ ms without protection", text), text
 
 
 def test_explain_names_the_rule_and_its_line(place, volume):

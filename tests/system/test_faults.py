@@ -225,48 +225,27 @@ def expect_new_guard(service, old, after=0):
     return int(gap[1])
 
 
-def test_the_guard_that_is_killed_lets_go_and_is_replaced(place, volume, infected, clean):
+def test_when_all_guards_are_killed_at_once_opens_are_let_go_and_others_come(place, volume, infected, clean):
     service = start(place, volume)
     service.stop_workers()
     openers = [open_held(place, path) for path in (infected, clean)]
-    (guard,) = service.signal("guard", signal.SIGKILL)
+    guard = service.lose_family()
     assert [opener.opened().content for opener in openers] == [EICAR, CLEAN], "held opens are let go"
 
-    service.expect(rf"holdfast-guard \(pid {guard}\) was ended by Killed")
     service.expect(r"the guard is gone: opens that were held are let go, files are not protected")
     gap = expect_new_guard(service, guard)
     status = service.status()
-    assert status["restarts"]["guard"] == 1
+    assert status["restarts"]["guard"] == status["restarts"]["gaps"] == 1
     assert status["restarts"]["last_gap_us"] // 1000 == gap
     expect_protection(infected, clean)
     service.expect_found(infected)
 
 
-def test_the_guard_that_is_killed_over_and_over_comes_back(place, volume, infected, clean):
-    service = start(place, volume)
-    for _ in range(3):
-        after = service.position()
-        (guard,) = service.signal("guard", signal.SIGKILL)
-        expect_new_guard(service, guard, after)
-        expect_protection(infected, clean)
-    assert len(service.workers()) == 2, "workers of dead guards are not left over"
-
-
-def test_the_guard_that_hangs_is_killed_and_its_openers_go_on(place, volume, infected, clean):
-    service = start(place, volume)
-    (guard,) = service.signal("guard", signal.SIGSTOP)
-    opener = open_held(place, clean)
-    assert opener.opened().content == CLEAN
-    service.expect(r"the guard does not answer: it is killed")
-    expect_new_guard(service, guard)
-    expect_protection(infected, clean)
-
-
-def test_what_was_verified_before_the_guard_was_lost_is_verified_again(place, volume, clean):
+def test_what_was_verified_before_all_guards_were_lost_is_verified_again(place, volume, clean):
     """A new guard knows nothing of what was written while there was none."""
     service = start(place, volume)
     assert open_as(NOBODY, clean).content == CLEAN
-    (guard,) = service.signal("guard", signal.SIGKILL)
+    guard = service.lose_family()
     take_steps("root", *writing(clean, EICAR, "O_TRUNC"))
     expect_new_guard(service, guard)
     assert open_as(NOBODY, clean).error == "EPERM"

@@ -31,6 +31,7 @@ TABLE = {
     # role: user, effective and permitted, bounding, no_new_privs
     "holdfastd": ("root", SUPERVISOR, SUPERVISOR | GUARD, None),
     "guard": ("root", GUARD, NONE, True),
+    "stdby": ("root", GUARD, NONE, True),
     "engine": (USER, NONE, NONE, True),
     "worker": (USER, NONE, NONE, True),
     "report": (USER, NONE, NONE, True),
@@ -120,14 +121,14 @@ def test_a_worker_has_nothing_open_but_its_socket(service):
 
 
 @ROLES
-def test_only_the_guard_holds_the_fanotify_groups(service, role):
-    """Whoever else held the one of opens would keep openers waiting after the guard's death. The other is of moves."""
+def test_only_guards_hold_the_fanotify_groups(service, role):
+    """Whoever else held the one of opens would keep openers waiting after their death. The other is of moves."""
     for pid in service.pids(role):
         groups = [what for what in descriptors(pid).values() if "fanotify" in what]
-        assert len(groups) == (2 if role == "guard" else 0), f"{role}: {groups}"
+        assert len(groups) == (2 if role in ("guard", "stdby") else 0), f"{role}: {groups}"
 
 
-@pytest.mark.parametrize("role", ["engine", "worker", "guard"])
+@pytest.mark.parametrize("role", ["engine", "worker", "guard", "stdby"])
 def test_what_it_has_in_memory_is_nobody_elses_business(service, role):
     """A non-dumpable process belongs to root in /proc, so others of the same user cannot look into it."""
     for pid in service.pids(role):
@@ -136,7 +137,7 @@ def test_what_it_has_in_memory_is_nobody_elses_business(service, role):
 
 @pytest.mark.parametrize(
     "role, score",
-    [("holdfastd", -1000), ("guard", -1000), ("engine", 0), ("report", 0), ("worker", 1000)],
+    [("holdfastd", -1000), ("guard", -1000), ("stdby", -1000), ("engine", 0), ("report", 0), ("worker", 1000)],
 )
 def test_workers_are_the_first_to_go_when_memory_runs_out(service, role, score):
     if score < 0 and "SYS_RESOURCE" not in capability_names(read_status(os.getpid())["CapEff"]):

@@ -24,23 +24,10 @@ from harness import (
 
 PLAIN_SIGNALS = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:handle_segv=0:handle_abort=0"}
 
-TOOK_OVER = r"a standby took over as the guard within \d+ ms"
-
-
 def start(place, volume, **options):
     service = place.start(include=volume / "home", environment=PLAIN_SIGNALS, **options)
     service.standbys()
     return service
-
-
-def lose_guard(service, number=signal.SIGKILL):
-    """Ends the guard, and waits until another has taken over."""
-    after = service.position()
-    guard = service.pid("guard")
-    service.signal("guard", number)
-    service.expect(TOOK_OVER, after)
-    wait_until(lambda: read_process(guard) is None, "it has gone")
-    return guard
 
 
 @pytest.mark.parametrize("volume", ALL_FILESYSTEMS, indirect=True)
@@ -48,7 +35,7 @@ def test_whoever_is_held_when_the_guard_is_killed_gets_the_right_answer(place, v
     service = start(place, volume)
     service.stop_workers()
     openers = {path: [open_held(place, path) for _ in range(3)] for path in (infected, clean)}
-    lose_guard(service)
+    service.lose_guard()
     assert [opener.opened().error for opener in openers[infected]] == ["EPERM"] * 3
     assert [opener.opened().content for opener in openers[clean]] == [CLEAN] * 3
     service.expect_found(infected)
@@ -64,7 +51,7 @@ def test_it_does_not_matter_how_the_guard_ends(place, volume, infected, clean, n
     service = start(place, volume)
     service.stop_workers()
     openers = [open_held(place, path) for path in (infected, clean)]
-    lose_guard(service, number)
+    service.lose_guard(number)
     assert [opener.opened().content for opener in openers] == [b"", CLEAN]
     expect_protection(infected, clean)
 
@@ -73,7 +60,7 @@ def test_guards_can_be_killed_without_end(place, volume, infected, clean):
     service = start(place, volume)
     seen = set()
     for _ in range(20):
-        seen.add(lose_guard(service))
+        seen.add(service.lose_guard())
         expect_protection(infected, clean)
         service.standbys()
     assert len(seen) == 20
@@ -89,5 +76,5 @@ def test_a_standby_that_is_killed_is_replaced(place, volume, infected, clean):
         service.disturbed = True
         wait_until(lambda pid=pid: len(service.standbys()) == 2 and pid not in service.standbys(), "it is replaced")
     assert not set(old) & set(service.standbys())
-    lose_guard(service)
+    service.lose_guard()
     expect_protection(infected, clean)
