@@ -24,6 +24,19 @@
 /* What decides over the opens of files in scope. */
 enum control_mode { CONTROL_MODE_BLOCK, CONTROL_MODE_NOTIFY, CONTROL_MODE_OFF };
 
+/* What decides over opens without a verdict: the keys of the configuration. */
+enum control_policy {
+	CONTROL_ON_TIMEOUT,
+	CONTROL_ON_FAILURE,
+	CONTROL_ON_INCOMPLETE,
+	CONTROL_POLICY_COUNT
+};
+
+/* Opens that one of them has decided over, in mode block. */
+struct control_decided {
+	uint64_t allowed, denied;
+};
+
 /* The counters begin with the guard process, except those from the history. */
 struct control_counters {
 	uint64_t opens;	       /* permission events read */
@@ -35,11 +48,14 @@ struct control_counters {
 	uint64_t joined;	       /* opens that were answered by a scan already under way */
 	uint64_t denied;	       /* opens refused */
 	uint64_t timeouts;	       /* opens answered by on-timeout */
-	uint64_t rescans;	       /* a file changed under its scan and was scanned again */
-	uint64_t marks;		       /* clean files the kernel was told to stop asking about */
-	uint64_t drops;		       /* close-after-write: such a mark was dropped */
-	uint64_t workers_lost;	       /* workers that crashed or overran */
-	uint64_t not_scanned;	       /* no room or no memory to scan it */
+	struct control_decided decided[CONTROL_POLICY_COUNT];
+	uint64_t late;	       /* files that on-timeout let through and malware was found in */
+	uint64_t poisoned;     /* opens of files that workers did not survive before */
+	uint64_t rescans;      /* a file changed under its scan and was scanned again */
+	uint64_t marks;	       /* clean files the kernel was told to stop asking about */
+	uint64_t drops;	       /* close-after-write: such a mark was dropped */
+	uint64_t workers_lost; /* workers that crashed or overran */
+	uint64_t not_scanned;  /* no room or no memory to scan it */
 	uint64_t alerts_dropped;
 	uint64_t read_errors; /* opens the kernel refused, as it could not open the file for us */
 	uint64_t overflows;   /* the kernel lost events: must stay 0 */
@@ -60,11 +76,16 @@ struct control_status_reply {
 	uint32_t engine_down; /* 1: no engine can be started */
 	uint32_t places;      /* mounts that an include path leads to, or that are below one */
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
+	uint32_t infected;    /* files known to be, whose opens are refused without a scan */
+	uint32_t poison;      /* files that are not given to workers again, see POISON */
 };
-_Static_assert(sizeof(struct control_status_reply) == 1512, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 1584, "wire format");
 
 /* INCLUDE: an include path; DATABASE: a file of signatures that was loaded; PLACE: a mount that an
- * include path leads to, or that is below one. */
+ * include path leads to, or that is below one; POISON: a file that is not given to workers again as
+ * they did not survive it, the one that was met last first, CONTROL_POISON_MAX of them at most. */
+#define CONTROL_POISON_MAX 16
+
 struct control_index_request {
 	struct wire_header header;
 	uint32_t index;
@@ -85,6 +106,18 @@ struct control_database_reply {
 	struct wire_database database; /* without a name: there is none of this index */
 };
 _Static_assert(sizeof(struct control_database_reply) == 104, "wire format");
+
+/* The reply to POISON; n: how many there are. */
+struct control_poison_reply {
+	struct wire_header header;
+	uint32_t index, n;
+	int64_t since;	/* seconds since the epoch */
+	uint64_t met;	/* opens and scans that were answered without a worker since */
+	char path[512]; /* when it was found, longer ones without their middle; empty: there is none
+			   of this index */
+	char reason[WIRE_SIGNATURE_MAX]; /* how its workers ended */
+};
+_Static_assert(sizeof(struct control_poison_reply) == 800, "wire format");
 
 /* The reply to INCLUDE and PLACE. */
 struct control_watch_reply {

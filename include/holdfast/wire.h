@@ -53,6 +53,7 @@ enum wire_type {
 	WIRE_ENGINE_INFO,
 	WIRE_DATABASE, /* after WIRE_ENGINE_INFO, one for each file of signatures */
 	WIRE_WORKER,   /* fd: the socket of a new worker */
+	WIRE_WORKER_ENDED,
 	/* guard to engine */
 	WIRE_KILL_WORKER,
 	WIRE_RETIRE, /* another engine has taken over: fork no more workers, end with this socket */
@@ -77,6 +78,8 @@ enum wire_type {
 	WIRE_CONTROL_FULL_SCAN_REPLY,
 	WIRE_CONTROL_DATABASE,
 	WIRE_CONTROL_DATABASE_REPLY,
+	WIRE_CONTROL_POISON,
+	WIRE_CONTROL_POISON_REPLY,
 	WIRE_CONTROL_UPDATE,
 	/* from the fetcher to whoever asked for an update, on the socket he asked on */
 	WIRE_UPDATE_PROGRESS,
@@ -195,11 +198,12 @@ _Static_assert(sizeof(struct wire_result) == 1056, "wire format");
 
 struct wire_note {
 	struct wire_header header;
+	int64_t time_us;   /* since the epoch; 0: when it is read */
 	uint32_t priority; /* of syslog: LOG_ERR, LOG_WARNING, ... */
 	uint32_t unused;
 	char text[WIRE_TEXT_MAX];
 };
-_Static_assert(sizeof(struct wire_note) == 1040, "wire format");
+_Static_assert(sizeof(struct wire_note) == 1048, "wire format");
 
 /* What the openers of an infected file were told. */
 enum wire_answer {
@@ -263,6 +267,14 @@ struct wire_worker {
 	uint32_t unused;
 };
 _Static_assert(sizeof(struct wire_worker) == 16, "wire format");
+
+/* WORKER_ENDED: how, which tells whether what it was scanning is to blame. */
+struct wire_worker_ended {
+	struct wire_header header;
+	int32_t pid;
+	int32_t signal; /* that ended it; 0: it ended of itself */
+};
+_Static_assert(sizeof(struct wire_worker_ended) == 16, "wire format");
 
 /* Who has files scanned. */
 struct wire_scan_client {

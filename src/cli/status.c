@@ -19,7 +19,10 @@
 /* Exit codes, for monitoring. */
 enum { STATUS_FINE, STATUS_WARNING, STATUS_NOT_PROTECTING };
 
-#define WARNINGS_MAX (12 + FRESHNESS_WARNINGS_MAX)
+#define WARNINGS_MAX (14 + FRESHNESS_WARNINGS_MAX)
+
+/* Files that workers do not survive: so many are shown, those met last. */
+#define POISON_SHOWN 5
 
 struct warning {
 	int severity; /* an exit code */
@@ -31,6 +34,8 @@ struct status {
 	struct control_full_scan_reply full_scan;
 	struct control_watch_reply *includes; /* reply.includes of them */
 	struct control_watch_reply *places;   /* reply.places of them */
+	struct control_poison_reply poison[POISON_SHOWN];
+	unsigned n_poison; /* of them are there */
 	struct freshness *freshness;
 	struct warning warnings[WARNINGS_MAX];
 	unsigned n_warnings;
@@ -41,6 +46,12 @@ static const char *const mode_names[] = {
 	[CONTROL_MODE_BLOCK] = "block",
 	[CONTROL_MODE_NOTIFY] = "notify",
 	[CONTROL_MODE_OFF] = "off",
+};
+
+static const char *const policy_names[CONTROL_POLICY_COUNT] = {
+	[CONTROL_ON_TIMEOUT] = "on-timeout",
+	[CONTROL_ON_FAILURE] = "on-failure",
+	[CONTROL_ON_INCOMPLETE] = "on-incomplete",
 };
 
 /* --- asking --- */
@@ -65,6 +76,28 @@ static int status_ask_watches(int fd, enum wire_type type, enum wire_type reply,
 	return r;
 }
 
+/* They may become fewer between two requests. */
+static int status_ask_poison(int fd, struct status *status)
+{
+	int r = 0;
+
+	while (r == 0 && status->n_poison < POISON_SHOWN &&
+	       status->n_poison < status->reply.poison) {
+		struct control_poison_reply *poison = &status->poison[status->n_poison];
+		const struct control_index_request request = {
+			.header = WIRE_INIT(WIRE_CONTROL_POISON, struct control_index_request),
+			.index = status->n_poison,
+		};
+
+		r = client_ask(fd, &request.header, WIRE_CONTROL_POISON_REPLY, poison,
+			       sizeof(*poison));
+		if (r == 0 && !*poison->path)
+			break;
+		status->n_poison += r == 0;
+	}
+	return r;
+}
+
 static int status_ask(const struct conf *conf, struct status *status)
 {
 	const struct wire_plain request = {
@@ -84,6 +117,8 @@ static int status_ask(const struct conf *conf, struct status *status)
 	if (r == 0)
 		r = status_ask_watches(fd, WIRE_CONTROL_PLACE, WIRE_CONTROL_PLACE_REPLY,
 				       status->reply.places, &status->places);
+	if (r == 0)
+		r = status_ask_poison(fd, status);
 	if (r == 0)
 		r = freshness_ask(status->freshness, fd);
 	if (r == 0)
@@ -131,6 +166,11 @@ static void status_judge(struct status *status)
 	const struct control_status_reply *reply = &status->reply;
 	unsigned unwatched = 0, failed = 0;
 
+	if (reply->counters.overflows)
+		status_warn(status, STATUS_WARNING,
+			    "OPENS WENT UNVERIFIED: the kernel's queue of opens overflowed %" PRIu64
+			    " time(s), which must never happen; please report it",
+			    reply->counters.overflows);
 	for (uint32_t i = 0; i < reply->includes; i++)
 		unwatched += status->includes[i].state != CONTROL_WATCHED;
 	for (uint32_t i = 0; i < reply->places; i++)
@@ -170,16 +210,22 @@ static void status_judge(struct status *status)
 			" open(s) were refused as their file could not be opened for us: the log "
 			"says why",
 			reply->counters.read_errors);
-	if (reply->counters.overflows)
-		status_warn(status, STATUS_WARNING,
-			    "the kernel's queue overflowed %" PRIu64
-			    " time(s): opens went unverified",
-			    reply->counters.overflows);
 	if (status_unverified(&reply->counters))
 		status_warn(status, STATUS_WARNING,
 			    "%" PRIu64
 			    " open(s) or scans ended without a verdict: the log names the files",
 			    status_unverified(&reply->counters));
+	if (reply->counters.late)
+		status_warn(status, STATUS_WARNING,
+			    "%" PRIu64
+			    " infected file(s) were opened before their verdict came, as "
+			    "on-timeout allows: the log names them",
+			    reply->counters.late);
+	if (reply->poison)
+		status_warn(status, STATUS_WARNING,
+			    "%u file(s) cannot be scanned, as workers do not survive them: see "
+			    "above; remove them, or exclude what you trust",
+			    reply->poison);
 	if (*status->full_scan.problem)
 		status_warn(status, STATUS_WARNING, "full scan: %s", status->full_scan.problem);
 	if (reply->counters.alerts_dropped)
@@ -226,6 +272,46 @@ static void print_watches(const char *title, const struct control_watch_reply *w
 			(void)printf("  %-11s %-32s %s, %s%s%s\n", i ? "" : title, path, filesystem,
 				     watch->state <= CONTROL_LEFT_ALONE ? states[watch->state] : "",
 				     *error ? ": " : "", error);
+	}
+}
+
+static void print_policies(const struct control_counters *n)
+{
+	const char *title = "unverified";
+
+	for (unsigned i = 0; i < CONTROL_POLICY_COUNT; i++) {
+		const struct control_decided *decided = &n->decided[i];
+
+		if (!decided->allowed && !decided->denied)
+			continue;
+		(void)printf("  %-11s %s: %" PRIu64 " opens allowed, %" PRIu64 " denied\n", title,
+			     policy_names[i], decided->allowed, decided->denied);
+		title = "";
+	}
+}
+
+/* What is known without a scan. */
+static void print_findings(const struct status *status)
+{
+	const struct control_status_reply *reply = &status->reply;
+	char path[LINE_ESCAPED_MAX(sizeof(status->poison->path))], age[32];
+	char reason[LINE_ESCAPED_MAX(sizeof(status->poison->reason))];
+
+	if (reply->infected || reply->counters.late)
+		(void)printf("  infected    %u file(s) known, refused without a scan; %" PRIu64
+			     " found after on-timeout had let openers through\n",
+			     reply->infected, reply->counters.late);
+	if (reply->poison || reply->counters.poisoned)
+		(void)printf("  poison      %u file(s) that workers do not survive; %" PRIu64
+			     " opens of such answered by on-failure\n",
+			     reply->poison, reply->counters.poisoned);
+	for (unsigned i = 0; i < status->n_poison; i++) {
+		const struct control_poison_reply *poison = &status->poison[i];
+
+		line_escape(path, sizeof(path), poison->path);
+		line_escape(reason, sizeof(reason), poison->reason);
+		(void)printf("  %-11s %s: %s, %s ago\n", "", path, reason,
+			     human_age(age, sizeof(age), poison->since));
 	}
 }
 
@@ -302,6 +388,8 @@ static void status_print(const struct status *status)
 	print_signatures(status);
 	print_processes(reply);
 	print_counters(reply);
+	print_policies(&reply->counters);
+	print_findings(status);
 	full_scan_print(&status->full_scan);
 	for (unsigned i = 0; i < status->n_warnings; i++)
 		(void)printf("%s%s!%s %s\n", i ? "" : "\n", cli_style(CLI_BAD),
@@ -341,6 +429,8 @@ static json_t *json_counters(const struct control_counters *n)
 		{"joined", n->joined},
 		{"denied", n->denied},
 		{"timeouts", n->timeouts},
+		{"late", n->late},
+		{"poisoned", n->poisoned},
 		{"rescans", n->rescans},
 		{"marks", n->marks},
 		{"drops", n->drops},
@@ -364,6 +454,37 @@ static json_t *json_counters(const struct control_counters *n)
 	(void)json_object_set_new(object, "verdicts", verdicts);
 	(void)json_object_set_new(object, "scans", scans);
 	return object;
+}
+
+static json_t *json_policies(const struct control_counters *n)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < CONTROL_POLICY_COUNT; i++)
+		(void)json_object_set_new(object, policy_names[i],
+					  json_pack("{s:I, s:I}", "allowed",
+						    (json_int_t)n->decided[i].allowed, "denied",
+						    (json_int_t)n->decided[i].denied));
+	return object;
+}
+
+static json_t *json_poison(const struct status *status)
+{
+	char path[LINE_ESCAPED_MAX(sizeof(status->poison->path))];
+	char reason[LINE_ESCAPED_MAX(sizeof(status->poison->reason))];
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < status->n_poison; i++) {
+		const struct control_poison_reply *poison = &status->poison[i];
+
+		line_escape(path, sizeof(path), poison->path);
+		line_escape(reason, sizeof(reason), poison->reason);
+		(void)json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "path", path,
+							    "reason", reason, "since",
+							    (json_int_t)poison->since, "answered",
+							    (json_int_t)poison->met));
+	}
+	return json_pack("{s:i, s:o}", "files", (int)status->reply.poison, "last", list);
 }
 
 static json_t *json_warnings(const struct status *status)
@@ -428,6 +549,9 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "bypassed_directories",
 				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
+	(void)json_object_set_new(answer, "policies", json_policies(&reply->counters));
+	(void)json_object_set_new(answer, "infected_files", json_integer(reply->infected));
+	(void)json_object_set_new(answer, "poison", json_poison(status));
 	(void)json_object_set_new(answer, "full_scan", full_scan_json(&status->full_scan));
 	cli_print_json(answer);
 }

@@ -130,6 +130,13 @@ int chan_serve(int fd, const struct chan_rule *rules, void *context)
 	return rule->handler(context, &message);
 }
 
+void chan_pong(int fd)
+{
+	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
+
+	(void)chan_send(fd, &pong.header, -1);
+}
+
 bool chan_readable(int fd)
 {
 	struct pollfd ready = {.fd = fd, .events = POLLIN};

@@ -53,5 +53,8 @@ int chan_send(int fd, const struct wire_header *message, int pass_fd);
  */
 int chan_serve(int fd, const struct chan_rule *rules, void *context);
 
+/* chan_pong() answers a WIRE_PING. A peer that does not read gets no answer. */
+void chan_pong(int fd);
+
 /* chan_readable() says whether chan_serve() would find something now: a message, or the end. */
 bool chan_readable(int fd);

@@ -5,7 +5,8 @@
  *
  * Owns a bounded queue and the socket to the peer. Nothing here waits. When the queue is full a
  * note goes first, the oldest one or the new one; the oldest WIRE_FOUND goes only for another
- * WIRE_FOUND when there is nothing else. What was dropped is counted.
+ * WIRE_FOUND when there is nothing else. What is neither is never dropped. What was dropped is
+ * counted, and told in a note once the queue is empty again.
  */
 #include <holdfast/wire.h>
 #include <stddef.h>
@@ -37,6 +38,9 @@ void outbox_push_note(struct outbox *outbox, int priority, const char *text);
  * one).
  */
 int outbox_flush(struct outbox *outbox);
+
+/* outbox_waiting() returns how many messages are queued. */
+size_t outbox_waiting(const struct outbox *outbox);
 
 /* outbox_dropped() returns how many messages were lost so far because the queue was full. */
 uint64_t outbox_dropped(const struct outbox *outbox);

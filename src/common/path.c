@@ -30,3 +30,16 @@ size_t path_parent_length(const char *path)
 
 	return slash == path ? 1 : (size_t)(slash - path);
 }
+
+void path_fit(char *buffer, size_t size, const char *path)
+{
+	static const char gap[] = "[...]";
+	size_t length = strlen(path), head = (size - sizeof(gap)) / 2,
+	       tail = size - sizeof(gap) - head;
+
+	if (length < size)
+		(void)snprintf(buffer, size, "%s", path);
+	else
+		(void)snprintf(buffer, size, "%.*s%s%s", (int)head, path, gap,
+			       path + length - tail);
+}

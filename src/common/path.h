@@ -15,3 +15,7 @@ int path_join(char *buffer, size_t size, const char *directory, const char *rest
 
 /* path_parent_length() returns how many of path's characters name the directory it is in. */
 size_t path_parent_length(const char *path);
+
+/* path_fit() copies a path of any length. What does not fit loses its middle, as where a file is
+ * and what it is called stand at the ends. size must be 7 at least. */
+void path_fit(char *buffer, size_t size, const char *path);

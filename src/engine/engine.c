@@ -30,7 +30,7 @@
 
 struct slot {
 	pid_t pid;   /* of its worker; 0: none */
-	bool ending; /* we have killed it */
+	bool ending; /* we have killed it, and said why where there is something to say */
 };
 
 struct engine {
@@ -118,27 +118,28 @@ static bool engine_fork_worker(struct engine *engine, unsigned slot)
 	return message.pid > 0;
 }
 
-/* Forks what is missing. Returns false when some must wait for the next second. */
-static bool engine_fill_slots(struct engine *engine)
+/*
+ * Forks one of the workers that are missing: to copy the tables of gigabytes takes a while, and who
+ * asks us something meanwhile must not wait for all of them. Returns the time in ms after which to
+ * call it again; -1: none is missing.
+ */
+static int engine_fill_slot(struct engine *engine)
 {
 	uint64_t now = clock_monotonic_us();
+	unsigned slot = 0;
 
-	if (engine->guard < 0 || engine->retired)
-		return true;
+	while (slot < engine->n_slots && engine->slots[slot].pid)
+		slot++;
+	if (slot == engine->n_slots || engine->guard < 0 || engine->retired)
+		return -1;
 	if (now - engine->second_began_us >= CLOCK_US_PER_SEC) {
 		engine->second_began_us = now;
 		engine->respawns = 0;
 	}
-	for (unsigned slot = 0; slot < engine->n_slots; slot++) {
-		if (engine->slots[slot].pid)
-			continue;
-		if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_slots)
-			return false;
-		engine->respawns++;
-		if (!engine_fork_worker(engine, slot))
-			return false;
-	}
-	return true;
+	if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_slots)
+		return 1000;
+	engine->respawns++;
+	return engine_fork_worker(engine, slot) ? 0 : 1000;
 }
 
 static struct slot *engine_find_slot(struct engine *engine, pid_t pid)
@@ -156,6 +157,31 @@ static void engine_log_end(pid_t pid, int status)
 			    WTERMSIG(status) == SIGALRM ? ": it passed max-scan-time" : "");
 }
 
+/* Nobody is waited for who does not go on by himself. */
+static void engine_end_stopped(struct engine *engine, pid_t pid)
+{
+	struct slot *slot = engine_find_slot(engine, pid);
+
+	if (slot && !slot->ending) {
+		log_warning("worker %d was stopped: it is killed", pid);
+		slot->ending = true;
+	}
+	(void)kill(pid, SIGKILL);
+}
+
+/* The guard judges by it what it does with the file that the worker had. */
+static void engine_tell_end(const struct engine *engine, pid_t pid, int status)
+{
+	const struct wire_worker_ended message = {
+		.header = WIRE_INIT(WIRE_WORKER_ENDED, struct wire_worker_ended),
+		.pid = pid,
+		.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+	};
+
+	if (engine->guard >= 0)
+		(void)chan_send(engine->guard, &message.header, -1);
+}
+
 static void engine_reap(struct engine *engine)
 {
 	struct signalfd_siginfo info;
@@ -163,15 +189,22 @@ static void engine_reap(struct engine *engine)
 	pid_t pid;
 
 	(void)!read(engine->signals, &info, sizeof(info));
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
 		struct slot *slot = engine_find_slot(engine, pid);
 
+		if (WIFSTOPPED(status)) {
+			engine_end_stopped(engine, pid);
+			continue;
+		}
 		if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_NOT_CONFINED)
 			engine->cannot_confine = true;
 		if (slot && !slot->ending)
 			engine_log_end(pid, status);
-		if (slot)
-			*slot = (struct slot){0};
+		if (!slot)
+			continue;
+		if (!engine->cannot_confine)
+			engine_tell_end(engine, pid, status);
+		*slot = (struct slot){0};
 	}
 }
 
@@ -183,7 +216,7 @@ static int engine_take_kill(void *context, struct chan_message *message)
 
 	if (slot) {
 		/* One that makes room for the next engine has done nothing wrong. */
-		slot->ending = engine->retired;
+		slot->ending |= engine->retired;
 		(void)kill(pid, SIGKILL);
 	}
 	return 0;
@@ -242,7 +275,14 @@ static int engine_take_guard(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int engine_take_ping(void *context, struct chan_message *message)
+{
+	chan_pong(((const struct engine *)context)->channel);
+	return 0;
+}
+
 static const struct chan_rule channel_rules[] = {
+	{WIRE_PING, sizeof(struct wire_plain), false, engine_take_ping},
 	{WIRE_PEER, sizeof(struct wire_peer), true, engine_take_guard},
 	{0},
 };
@@ -261,14 +301,14 @@ static void engine_report(const struct engine *engine, enum wire_type type, cons
 static int engine_loop(struct engine *engine)
 {
 	while (!engine->cannot_confine && !(engine->retired && engine->guard < 0)) {
-		bool filled = engine_fill_slots(engine);
+		int timeout = engine_fill_slot(engine);
 		struct pollfd fds[] = {
 			{.fd = engine->channel, .events = POLLIN},
 			{.fd = engine->signals, .events = POLLIN},
 			{.fd = engine->guard, .events = POLLIN},
 		};
 
-		if (poll(fds, 3, filled ? -1 : 1000) < 0 && errno != EINTR)
+		if (poll(fds, 3, timeout) < 0 && errno != EINTR)
 			return 1;
 		if (fds[1].revents)
 			engine_reap(engine);

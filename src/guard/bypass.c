@@ -73,6 +73,10 @@ static bool bypass_enter_way(struct bypass *bypass, uint64_t hash)
 			return false;
 		way->hash = hash;
 		HASH_ADD(hh, bypass->ways, hash, sizeof(way->hash), way);
+		if (!way->hh.tbl) {
+			free(way);
+			return false;
+		}
 	}
 	way->n++;
 	return true;
@@ -336,6 +340,10 @@ static struct bypass_directory *bypass_find(struct bypass *bypass, const char *p
 	directory->worth_it = WORTH_IT;
 	memcpy(directory->path, path, length);
 	HASH_ADD(hh, bypass->by_path, path, length, directory);
+	if (!directory->hh.tbl) {
+		free(directory);
+		return NULL;
+	}
 	return directory;
 }
 

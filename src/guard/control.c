@@ -64,6 +64,8 @@ static int client_send_status(void *context, struct chan_message *message)
 		.bypassed = from->gate->bypass.n,
 	};
 
+	reply.infected = findings_count(from->gate->findings, FINDING_INFECTED, reply.engine.set);
+	reply.poison = findings_count(from->gate->findings, FINDING_POISON, reply.engine.set);
 	reply.counters.alerts_dropped = outbox_dropped(from->gate->alert.reporter);
 	return chan_send(client->fd, &reply.header, -1);
 }
@@ -132,6 +134,31 @@ static int client_send_database(void *context, struct chan_message *message)
 	return chan_send(client->fd, &reply.header, -1);
 }
 
+/* Files may be forgotten, or met, between two requests. */
+static int client_send_poison(void *context, struct chan_message *message)
+{
+	const struct control_index_request *request = (const void *)message;
+	const struct client *client = context;
+	const struct gate *gate = client->control->sources.gate;
+	const uint64_t signatures = gate_signatures(gate);
+	const struct finding *finding = NULL;
+	struct control_poison_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_POISON_REPLY, struct control_poison_reply),
+		.index = request->index,
+		.n = findings_count(gate->findings, FINDING_POISON, signatures),
+	};
+
+	if (request->index < CONTROL_POISON_MAX)
+		finding = findings_at(gate->findings, FINDING_POISON, signatures, request->index);
+	if (finding) {
+		reply.since = finding->since;
+		reply.met = finding->met;
+		(void)snprintf(reply.path, sizeof(reply.path), "%s", finding->path);
+		(void)snprintf(reply.reason, sizeof(reply.reason), "%s", finding->reason);
+	}
+	return chan_send(client->fd, &reply.header, -1);
+}
+
 /* Whether root is at the other end. */
 static bool client_is_root(const struct client *client)
 {
@@ -189,6 +216,7 @@ static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_INCLUDE, sizeof(struct control_index_request), false, client_send_include},
 	{WIRE_CONTROL_PLACE, sizeof(struct control_index_request), false, client_send_place},
 	{WIRE_CONTROL_DATABASE, sizeof(struct control_index_request), false, client_send_database},
+	{WIRE_CONTROL_POISON, sizeof(struct control_index_request), false, client_send_poison},
 	{WIRE_CONTROL_FULL_SCAN, sizeof(struct control_full_scan_request), false,
 	 client_take_full_scan},
 	{WIRE_CONTROL_UPDATE, sizeof(struct wire_plain), false, client_take_update},

@@ -10,6 +10,7 @@
  * two.
  */
 #include "event.h"
+#include "findings.h"
 #include "group.h"
 #include "renames.h"
 
@@ -33,6 +34,7 @@ struct estate {
 	_Atomic int verdicts;  /* memory of verdicts.h; -1: there is none yet */
 	unsigned closes_epoch; /* of the group, when closes may have gone unseen last */
 	struct control_counters counters;
+	struct findings findings;
 	struct event *_Atomic deciding; /* what becomes of this open is being decided */
 	struct event events[EVENTS_MAX];
 };

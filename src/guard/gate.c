@@ -18,15 +18,23 @@
 #include <unistd.h>
 #include <utlist.h>
 
-/* A request is given to a worker so often before its file counts as one that cannot be scanned. */
-#define ATTEMPTS_MAX 2
+/* A file that so many workers have crashed over counts as one that cannot be scanned; so does, this
+ * once, one that lost so many for whatever reason. */
+#define CRASHES_MAX 2
+#define LOSSES_MAX  8
 
 /* A file that changes under its scan is scanned again at once so often; then it queues behind
  * others. */
 #define RESCANS_AT_ONCE 3
 
-/* Descriptors for sockets, control clients and what is open for a moment. */
-#define OTHER_DESCRIPTORS 1024
+/*
+ * Descriptors for everything else: the sockets of the workers of two engines, those that have ended
+ * but were not noticed included (512), and of engines that finish their last scans; clients (128 of
+ * the scan socket and 16 of the control socket); a batch of events of files that were closed (64);
+ * what the threads have open (a few for the visitor and each remote mount, 128 for the full scan);
+ * the processes that share our table (a dozen each).
+ */
+#define OTHER_DESCRIPTORS 2048
 #define EVENTS_MIN	  1024
 
 /* Deadlines are looked at so often. A timer for each open would cost two system calls each. */
@@ -122,18 +130,50 @@ uint64_t gate_signatures(const struct gate *gate)
 	return pool_info(gate->pool)->set;
 }
 
-/* Which file a descriptor is of, and in what state. *ret_known: it was verified in that state.
- * Returns 0 or a negative errno. */
-static int gate_look(struct gate *gate, int fd, struct file_id *ret_id,
-		     struct file_state *ret_state, bool *ret_known)
-{
-	struct verdict_tag tag;
-	int r = verdicts_tag(gate->verdicts, fd, "", gate_signatures(gate), &tag, ret_id,
-			     ret_state);
+/* What a descriptor is of, and what is known of it. */
+struct look {
+	struct file_id id;
+	struct file_state state;
+	bool is_known;		       /* it was verified in this state */
+	const struct finding *finding; /* what is known against it in this state; NULL: nothing */
+};
 
-	*ret_known = r == 0 && verdicts_use(gate->verdicts, &tag);
+static struct finding_key gate_finding_key(const struct gate *gate, struct file_id id,
+					   const struct file_state *state)
+{
+	return (struct finding_key){id, *state, gate_signatures(gate)};
+}
+
+/* Returns 0 or a negative errno. */
+static int gate_look(struct gate *gate, int fd, struct look *ret)
+{
+	struct finding_key key;
+	struct verdict_tag tag;
+	int r = verdicts_tag(gate->verdicts, fd, "", gate_signatures(gate), &tag, &ret->id,
+			     &ret->state);
+
+	ret->is_known = r == 0 && verdicts_use(gate->verdicts, &tag);
+	ret->finding = NULL;
 	/* What has no tag, a device for one, is a file all the same. */
-	return r == 0 ? 0 : file_stat(fd, ret_id, ret_state);
+	if (r < 0)
+		r = file_stat(fd, &ret->id, &ret->state);
+	if (r == 0) {
+		key = gate_finding_key(gate, ret->id, &ret->state);
+		ret->finding = findings_find(gate->findings, &key);
+	}
+	return r;
+}
+
+/* The finding answers for the file. */
+static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
+{
+	const struct finding_key key = gate_finding_key(gate, look->id, &look->state);
+	const struct finding *finding = findings_meet(gate->findings, &key);
+
+	gate->counters->known++;
+	return wire_verdict_make(finding->kind == FINDING_INFECTED ? VERDICT_INFECTED
+								   : VERDICT_FAILED,
+				 finding->reason);
 }
 
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
@@ -145,14 +185,17 @@ static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t dev
 
 /* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
  * for one. */
-static struct request *gate_request(struct gate *gate, int fd, struct file_id id,
-				    const struct file_state *state, enum lane lane)
+static struct request *gate_request(struct gate *gate, int fd, const struct look *look,
+				    enum lane lane)
 {
-	struct request *request = request_new(&gate->requests, fd, id, state, lane);
+	struct request *request = request_new(&gate->requests, fd, look->id, &look->state, lane);
 
 	if (!request)
 		return NULL;
-	request->is_settled = file_state_settled(state);
+	/* What was known of it in other states is history. */
+	findings_forget(gate->findings, look->id, &look->state);
+	request->has_finding = look->finding != NULL;
+	request->is_settled = file_state_settled(&look->state);
 	request->generation = pool_generation(gate->pool);
 	request->device = gate->location.device;
 	request->may_be_marked = gate->location.error == 0 &&
@@ -164,46 +207,113 @@ static struct request *gate_request(struct gate *gate, int fd, struct file_id id
 	return request;
 }
 
-/* Says who caused the request. */
-static void gate_attribute(struct request *request, const struct opener *opener)
-{
-	request->origin.pid = opener->pid;
-	request->origin.uid = opener->uid;
-	(void)snprintf(request->origin.exe, sizeof(request->origin.exe), "%s", opener->exe);
-}
-
 /* The file was verified, in the state that it is in now, and the kernel has forgotten. */
-static void gate_let_known(struct gate *gate, struct event *event, struct file_id id,
-			   const struct file_state *state)
+static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
-	int fd = gate->location.events_tell_of_change && file_state_settled(state)
+	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state)
 			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
 			 : -1;
 	struct file_state now;
+	struct file_id id;
 
 	gate->counters->known++;
 	event_answer(&gate->events, event, true);
 	if (fd < 0)
 		return;
 	if (group_lock_out_writers(fd)) {
-		if (file_stat(fd, &id, &now) == 0 && file_state_equal(&now, state))
+		if (file_stat(fd, &id, &now) == 0 && file_state_equal(&now, &look->state))
 			gate_mark(gate, fd, id, gate->location.device);
 		group_let_writers_in(fd);
 	}
 	close(fd);
 }
 
+static bool gate_allows(const struct gate *gate, enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_CLEAN:
+		return true;
+	case VERDICT_INFECTED:
+		return false;
+	case VERDICT_INCOMPLETE:
+		return gate->conf->on_incomplete == CONF_ALLOW;
+	case VERDICT_FAILED:
+	case VERDICT_COUNT:
+	default:
+		return gate->conf->on_failure == CONF_ALLOW;
+	}
+}
+
+/* Notes that n opens were answered by a key of the configuration. */
+static void gate_count_decided(struct gate *gate, enum control_policy policy, bool allow,
+			       unsigned n)
+{
+	struct control_decided *decided = &gate->counters->decided[policy];
+
+	if (gate->conf->mode != CONTROL_MODE_BLOCK)
+		return;
+	if (allow)
+		decided->allowed += n;
+	else
+		decided->denied += n;
+}
+
+/* The same by what the verdict was. */
+static void gate_count_verdict(struct gate *gate, enum verdict verdict, bool allow, unsigned n)
+{
+	if (verdict == VERDICT_INCOMPLETE)
+		gate_count_decided(gate, CONTROL_ON_INCOMPLETE, allow, n);
+	else if (verdict == VERDICT_FAILED)
+		gate_count_decided(gate, CONTROL_ON_FAILURE, allow, n);
+}
+
+/* Answers an open that nobody scans anything for. Returns whether it was allowed. */
+static bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id id,
+				const struct wire_verdict *verdict)
+{
+	bool allow = gate_allows(gate, verdict->verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
+
+	if (!allow) {
+		gate->counters->denied++;
+		gate->owner->denied(gate->owner_context, event->pid, id, verdict);
+	}
+	event_answer(&gate->events, event, allow);
+	gate_count_verdict(gate, verdict->verdict, allow, 1);
+	return allow;
+}
+
+/* gate->location is about the file of the event. */
 static void gate_cannot_hold(struct gate *gate, struct event *event, struct file_id id)
 {
 	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, no_room);
-	bool allow = gate->conf->mode != CONTROL_MODE_BLOCK || gate->conf->on_failure == CONF_ALLOW;
+	bool allow = gate_answer_at_once(gate, event, id, &verdict);
 
 	gate->counters->not_scanned++;
-	if (!allow) {
-		gate->counters->denied++;
-		gate->owner->denied(gate->owner_context, event->pid, id, &verdict);
+	alert_unverified(&gate->alert, ALERT_FAILED, gate->location.path, no_room, allow);
+}
+
+static void gate_fill_origin(struct request_origin *origin, const struct opener *opener)
+{
+	origin->pid = opener->pid;
+	origin->uid = opener->uid;
+	(void)snprintf(origin->exe, sizeof(origin->exe), "%s", opener->exe);
+}
+
+/* What is known against the file answers for it; gate->location is about it. */
+static void gate_refuse_known(struct gate *gate, struct event *event, const struct opener *opener,
+			      const struct look *look)
+{
+	struct wire_verdict verdict = gate_meet(gate, look);
+	struct request_origin origin;
+	bool allow = gate_answer_at_once(gate, event, look->id, &verdict);
+
+	if (verdict.verdict != VERDICT_INFECTED) {
+		gate->counters->poisoned++;
+		return;
 	}
-	event_answer(&gate->events, event, allow);
+	gate_fill_origin(&origin, opener);
+	alert_found(&gate->alert, &origin, 1, gate->location.path,
+		    allow ? WIRE_ANSWER_NOTIFIED : WIRE_ANSWER_BLOCKED, verdict.reason);
 }
 
 static struct wire_verdict gate_no_engine(void)
@@ -240,24 +350,27 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
 {
 	struct request *request = NULL;
-	struct file_state state;
-	struct file_id id = {0};
-	bool is_new = false, is_known;
+	struct look look = {0};
+	bool is_new = false;
 
-	if (gate_look(gate, event->fd, &id, &state, &is_known) == 0) {
-		request = request_find(&gate->requests, id);
-		if (!request && is_known) {
-			gate_let_known(gate, event, id, &state);
+	if (gate_look(gate, event->fd, &look) == 0) {
+		if (look.finding) {
+			gate_refuse_known(gate, event, opener, &look);
+			return;
+		}
+		request = request_find(&gate->requests, look.id);
+		if (!request && look.is_known) {
+			gate_let_known(gate, event, &look);
 			return;
 		}
 		is_new = !request;
 		if (is_new)
-			request = gate_request(gate, event->fd, id, &state, LANE_OPEN);
+			request = gate_request(gate, event->fd, &look, LANE_OPEN);
 		if (request && !request->n_openers)
-			gate_attribute(request, opener);
+			gate_fill_origin(&request->origin, opener);
 	}
 	if (!request) {
-		gate_cannot_hold(gate, event, id);
+		gate_cannot_hold(gate, event, look.id);
 		return;
 	}
 
@@ -318,6 +431,7 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 	if (file_stat(fd, &id, &state) == 0) {
 		pins_drop(&gate->pins, id);
 		verdicts_closed(gate->verdicts, id);
+		findings_forget(gate->findings, id, &state);
 		request = request_find(&gate->requests, id);
 	}
 	if (request)
@@ -344,7 +458,7 @@ static void gate_on_missed_close(struct gate *gate)
 
 	group_forget_all(gate->group);
 	gate_check_closes(gate);
-	HASH_ITER (hh, gate->requests.by_id, request, next)
+	REQUEST_FOREACH (&gate->requests, request, next)
 		request->stale = true;
 }
 
@@ -408,7 +522,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 /* --- what a guard before us left --- */
 
 /* An open over which so many guards have crashed is not looked at again. */
-#define CRASHES_MAX 2
+#define GUARD_CRASHES_MAX 2
 
 static int gate_compare_age(const void *a, const void *b)
 {
@@ -436,7 +550,7 @@ static void gate_settle_inbox(struct gate *gate, uint64_t now)
 
 static void gate_settle_event(struct gate *gate, struct event *event)
 {
-	if (event->crashes >= CRASHES_MAX) {
+	if (event->crashes >= GUARD_CRASHES_MAX) {
 		log_error("%u guards have crashed over an open of process %d: it is answered by "
 			  "on-failure",
 			  event->crashes, event->pid);
@@ -540,17 +654,22 @@ static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, vo
 	return 0;
 }
 
+/* Whether it must not be given to a worker again. What was found in a file may be looked for again.
+ */
+static bool gate_is_poison(const struct look *look)
+{
+	return look->finding && look->finding->kind == FINDING_POISON;
+}
+
 /* Scans a file that came into scope with its directory. */
 static void gate_scan_moved(struct gate *gate, int fd)
 {
-	struct file_state state;
-	struct file_id id;
-	bool is_known;
+	struct look look;
 
-	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &id, &state, &is_known) < 0 ||
-	    is_known || state.size == 0 || request_find(&gate->requests, id))
+	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &look) < 0 || look.is_known ||
+	    look.state.size == 0 || gate_is_poison(&look) || request_find(&gate->requests, look.id))
 		return;
-	if (!gate_request(gate, fd, id, &state, LANE_MOVED))
+	if (!gate_request(gate, fd, &look, LANE_MOVED))
 		gate->counters->not_scanned++;
 }
 
@@ -596,32 +715,44 @@ static const char *gate_problem(const struct gate *gate, const struct gate_order
 	return NULL;
 }
 
-void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
+/* Whether what is known of the file is answer enough; then the asker is told. */
+static bool gate_tell_known(struct gate *gate, const struct gate_order *order,
+			    const struct look *look)
 {
 	struct wire_verdict known = wire_verdict_make(VERDICT_CLEAN, "");
-	struct request *request;
-	struct file_state state;
-	struct file_id id;
-	const char *problem;
-	bool is_new, is_known;
 
-	/* The cheapest first: most of what is scanned again has not changed. */
-	if (gate_look(gate, fd, &id, &state, &is_known) == 0 && is_known && !order->afresh) {
+	if (order->afresh || !(look->is_known || gate_is_poison(look)))
+		return false;
+	if (look->is_known) {
 		gate->counters->known++;
 		known.flags = WIRE_VERDICT_KNOWN;
-		order->asker->told(order->asker, &known);
-		return;
+	} else {
+		known = gate_meet(gate, look);
 	}
+	order->asker->told(order->asker, &known);
+	return true;
+}
+
+void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
+{
+	struct look look = {0};
+	struct request *request;
+	const char *problem;
+	bool is_new;
+
+	/* The cheapest first: most of what is scanned again has not changed. */
+	if (gate_look(gate, fd, &look) == 0 && gate_tell_known(gate, order, &look))
+		return;
 	(void)gate_in_scope(gate, fd);
 	problem = gate_problem(gate, order, fd);
 	if (problem) {
 		gate_refuse(order, problem);
 		return;
 	}
-	request = request_find(&gate->requests, id);
+	request = request_find(&gate->requests, look.id);
 	is_new = !request;
 	if (is_new)
-		request = gate_request(gate, fd, id, &state, order->lane);
+		request = gate_request(gate, fd, &look, order->lane);
 	if (!request) {
 		gate_refuse(order, no_room);
 		return;
@@ -648,6 +779,14 @@ static enum lane gate_last_lane(const struct gate *gate)
 	return pool_idle(gate->pool) > may_keep ? LANE_SCHEDULED : LANE_OPEN;
 }
 
+static bool gate_has_writer(const struct request *request)
+{
+	if (!group_lock_out_writers(request->fd))
+		return true;
+	group_let_writers_in(request->fd);
+	return false;
+}
+
 /* Gives waiting requests to idle workers. */
 static void gate_dispatch(struct gate *gate)
 {
@@ -661,6 +800,8 @@ static void gate_dispatch(struct gate *gate)
 		 * came. */
 		request->stale = file_stat(request->fd, &id, &request->state) < 0;
 		request->is_settled = file_state_settled(&request->state);
+		request->had_writer = (request->may_be_remembered || request->may_be_marked) &&
+				      gate_has_writer(request);
 		request->generation = pool_generation(gate->pool);
 		if (!pool_scan(gate->pool, request))
 			request_put_back(&gate->requests, request);
@@ -673,22 +814,6 @@ static void gate_on_idle(void *context)
 }
 
 /* --- the verdict --- */
-
-static bool gate_allows(const struct gate *gate, enum verdict verdict)
-{
-	switch (verdict) {
-	case VERDICT_CLEAN:
-		return true;
-	case VERDICT_INFECTED:
-		return false;
-	case VERDICT_INCOMPLETE:
-		return gate->conf->on_incomplete == CONF_ALLOW;
-	case VERDICT_FAILED:
-	case VERDICT_COUNT:
-	default:
-		return gate->conf->on_failure == CONF_ALLOW;
-	}
-}
 
 /* Whether the scanned bytes are still the file's bytes, and the signatures still those that count.
  */
@@ -755,6 +880,89 @@ static void gate_forget_clean(struct gate *gate, const struct request *request)
 	pins_drop(&gate->pins, request->id);
 }
 
+static const char *gate_path(struct gate *gate, const struct request *request)
+{
+	(void)gate_in_scope(gate, request->fd);
+	return gate->location.path;
+}
+
+/*
+ * Whether the state that the file is in now is the one that was scanned, under the signatures that
+ * count now; *ret: what it is known by. Where two changes may look like one, no close by a writer
+ * must have been seen. For findings: this says less than gate_still_holds().
+ */
+static bool gate_is_as_scanned(const struct gate *gate, const struct request *request,
+			       struct finding_key *ret)
+{
+	struct file_state state;
+	struct file_id id;
+
+	if (file_stat(request->fd, &id, &state) < 0)
+		return false;
+	*ret = gate_finding_key(gate, id, &state);
+	return request->generation == pool_generation(gate->pool) &&
+	       file_state_equal(&state, &request->state) &&
+	       (request->is_settled || !request->stale);
+}
+
+/*
+ * Whether a finding holds as long as the file looks the same. Else, where times do not tell of each
+ * change (by a mapping that was there before, or on tmpfs), it holds until a writer closes the
+ * file. Poison in which something was changed unseen is poison enough: its openers get the answer
+ * that they could have had before.
+ */
+static bool gate_is_sure(const struct request *request, enum finding_kind kind)
+{
+	return kind == FINDING_POISON || (request->may_be_remembered && request->is_settled &&
+					  !request->had_writer && !request->stale);
+}
+
+/* Remembers what is known against a file, and says once which files kill workers. */
+static void gate_remember_finding(struct gate *gate, const struct request *request,
+				  enum finding_kind kind, const char *reason)
+{
+	bool is_sure = gate_is_sure(request, kind),
+	     is_untouched = is_sure || (!request->had_writer && !request->stale), is_news;
+	struct finding_key key;
+	const char *path;
+
+	if (!(request->may_be_remembered || (request->may_be_marked && is_untouched)) ||
+	    !gate_is_as_scanned(gate, request, &key))
+		return;
+	path = gate_path(gate, request);
+	is_news = findings_add(gate->findings, &key, kind, is_sure, reason, path);
+	if (is_news && kind == FINDING_POISON)
+		alert_poison(&gate->alert, path, reason,
+			     gate->conf->mode != CONTROL_MODE_BLOCK ||
+				     gate_allows(gate, VERDICT_FAILED));
+}
+
+/* It is clean after all. */
+static void gate_forget_finding(struct gate *gate, const struct request *request)
+{
+	struct finding_key key;
+
+	if (request->has_finding && gate_is_as_scanned(gate, request, &key))
+		findings_remove(gate->findings, &key);
+}
+
+/* Notes what the verdict says about the file, for those who open it next. */
+static void gate_learn(struct gate *gate, const struct request *request,
+		       const struct wire_verdict *verdict, bool may_remember)
+{
+	if (verdict->verdict != VERDICT_CLEAN)
+		gate_forget_clean(gate, request);
+	else if (may_remember)
+		gate_remember_clean(gate, request);
+
+	if (verdict->verdict == VERDICT_INFECTED)
+		gate_remember_finding(gate, request, FINDING_INFECTED, verdict->reason);
+	else if (request->crashes >= CRASHES_MAX)
+		gate_remember_finding(gate, request, FINDING_POISON, verdict->reason);
+	else if (verdict->verdict == VERDICT_CLEAN)
+		gate_forget_finding(gate, request);
+}
+
 /* What became of those who opened a file in which something was found. */
 static enum wire_answer gate_told(const struct gate *gate, const struct request *request)
 {
@@ -771,19 +979,23 @@ static enum wire_answer gate_told(const struct gate *gate, const struct request 
 	return request->timed_out ? WIRE_ANSWER_LATE : WIRE_ANSWER_BLOCKED;
 }
 
-static const char *gate_path(struct gate *gate, const struct request *request)
+static void gate_report_found(struct gate *gate, const struct request *request,
+			      const char *signature)
 {
-	(void)gate_in_scope(gate, request->fd);
-	return gate->location.path;
+	enum wire_answer answer = gate_told(gate, request);
+
+	gate->counters->late += answer == WIRE_ANSWER_LATE;
+	alert_found(&gate->alert, &request->origin, request->n_openers, gate_path(gate, request),
+		    answer, signature);
 }
 
 /* The file is looked up only for a line that will be written. */
 static void gate_report_unverified(struct gate *gate, const struct request *request,
-				   const char *reason, bool allow)
+				   enum alert_kind kind, const char *reason, bool allow)
 {
-	const char *path = alert_is_due(&gate->alert) ? gate_path(gate, request) : "";
+	const char *path = alert_is_due(&gate->alert, kind) ? gate_path(gate, request) : "";
 
-	alert_unverified(&gate->alert, path, reason, allow);
+	alert_unverified(&gate->alert, kind, path, reason, allow);
 }
 
 /* Those who are refused now, as they have waited since arrived_by or longer, may ask why. */
@@ -809,6 +1021,7 @@ static void gate_settle(struct gate *gate, struct request *request,
 	if (!allow)
 		gate_note_denied(gate, request, verdict, UINT64_MAX);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
+	gate_count_verdict(gate, verdict->verdict, allow, answered);
 	if (request->n_openers || request->is_moved)
 		gate->counters->verdicts[verdict->verdict]++;
 	else
@@ -816,27 +1029,18 @@ static void gate_settle(struct gate *gate, struct request *request,
 	if (!allow)
 		gate->counters->denied += answered;
 
-	if (verdict->verdict == VERDICT_CLEAN && may_remember)
-		gate_remember_clean(gate, request);
-	else if (verdict->verdict != VERDICT_CLEAN)
-		gate_forget_clean(gate, request);
+	gate_learn(gate, request, verdict, may_remember);
 	request_tell(request, verdict);
 	if (verdict->verdict == VERDICT_INFECTED)
-		alert_found(&gate->alert, request, gate_path(gate, request),
-			    gate_told(gate, request), verdict->reason);
+		gate_report_found(gate, request, verdict->reason);
 	else if (verdict->verdict != VERDICT_CLEAN && request->n_openers)
-		gate_report_unverified(gate, request, verdict->reason, allow);
+		gate_report_unverified(gate, request,
+				       verdict->verdict == VERDICT_FAILED ? ALERT_FAILED
+									  : ALERT_INCOMPLETE,
+				       verdict->reason, allow);
 
 	request_free(&gate->requests, request);
 	gate_read_on(gate);
-}
-
-static bool gate_has_writer(const struct request *request)
-{
-	if (!group_lock_out_writers(request->fd))
-		return true;
-	group_let_writers_in(request->fd);
-	return false;
 }
 
 /*
@@ -876,13 +1080,17 @@ static void gate_on_verdict(void *context, struct request *request,
 		gate_settle(gate, request, request->n_events ? verdict : &changed, false);
 }
 
-static void gate_on_lost(void *context, struct request *request, const char *why)
+/* Who is not to blame gets more attempts: whoever kills workers must not have files let through. */
+static void gate_on_lost(void *context, struct request *request, enum pool_loss loss,
+			 const char *why)
 {
 	const struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, why);
 	struct gate *gate = context;
 
 	gate->counters->workers_lost++;
-	if (++request->attempts < ATTEMPTS_MAX) {
+	request->losses++;
+	request->crashes += loss == POOL_CRASHED;
+	if (request->crashes < CRASHES_MAX && request->losses < LOSSES_MAX) {
 		request_put_back(&gate->requests, request);
 		gate_dispatch(gate);
 		return;
@@ -918,11 +1126,12 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 	if (!n)
 		return;
 	gate->counters->timeouts += n;
+	gate_count_decided(gate, CONTROL_ON_TIMEOUT, allow, n);
 	if (allow)
 		request->timed_out = true;
 	else
 		gate->counters->denied += n;
-	gate_report_unverified(gate, request, why, allow);
+	gate_report_unverified(gate, request, ALERT_TIMEOUT, why, allow);
 	if (request->waiting && !request->n_events && !request->askers)
 		request_free(&gate->requests, request);
 }
@@ -935,7 +1144,7 @@ static void gate_fail_waiting(struct gate *gate)
 
 	if (!gate->engine_down || pool_alive(gate->pool))
 		return;
-	HASH_ITER (hh, gate->requests.by_id, request, next)
+	REQUEST_FOREACH (&gate->requests, request, next)
 		if (request->waiting)
 			gate_settle(gate, request, &verdict, false);
 }
@@ -949,7 +1158,7 @@ static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 
 	/* A machine that has just booted is younger than the timeout. */
 	if (now > timeout)
-		HASH_ITER (hh, gate->requests.by_id, request, next)
+		REQUEST_FOREACH (&gate->requests, request, next)
 			gate_let_overdue_go(gate, request, now - timeout);
 	pool_sweep(gate->pool, now);
 	gate_fail_waiting(gate);
@@ -1003,7 +1212,7 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	bypass_end_all(&gate->bypass, NULL, NULL);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
-		HASH_ITER (hh, gate->requests.by_id, request, next)
+		REQUEST_FOREACH (&gate->requests, request, next)
 			(void)gate_answer(gate, request, true, UINT64_MAX);
 	gate_read_on(gate);
 	return 0;
@@ -1042,6 +1251,17 @@ static unsigned gate_count_events(void)
 	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
 }
 
+/* Makes the table of descriptors as large as it will ever be: the kernel would need memory to make
+ * it larger while openers wait, and refuse an open for want of it. */
+static void gate_use_descriptors(const struct gate *gate)
+{
+	int last = (int)gate->events.max + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
+	    fd = fcntl(gate->group->fd, F_DUPFD_CLOEXEC, last);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 /* What the group of opens needs beside it. */
 static int gate_add_sources(struct gate *gate)
 {
@@ -1075,6 +1295,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.estate = estate,
 		.group = &estate->group,
 		.counters = &estate->counters,
+		.findings = &estate->findings,
 		.remote.results = {-1, -1},
 		.visitor = {.directories = {-1, -1}, .files = {-1, -1}},
 		.owner = owner,
@@ -1085,7 +1306,11 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());
 	if (gate->events.max < EVENTS_MIN)
 		return -EMFILE;
-	request_table_init(&gate->requests, &gate->events);
+	*ret_what = "out of memory";
+	r = request_table_init(&gate->requests, &gate->events);
+	if (r < 0)
+		return r;
+	gate_use_descriptors(gate);
 	watch_init(&gate->watch, gate->group, &estate->renames, &gate->remote);
 	bypass_init(&gate->bypass, gate->group, &gate->watch);
 	pins_init(&gate->pins, gate->group, &gate->watch.mounts);

@@ -37,6 +37,7 @@ struct gate {
 	struct estate *estate;
 	struct group *group; /* the estate's, as are the events and the next */
 	struct control_counters *counters;
+	struct findings *findings;
 	struct remote remote;
 	struct watch watch;   /* what is marked */
 	struct bypass bypass; /* what of it is not asked about */

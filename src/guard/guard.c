@@ -327,10 +327,7 @@ static int guard_take_peer(void *context, struct chan_message *message)
 
 static void guard_say_alive(void *context)
 {
-	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
-	const struct guard *guard = context;
-
-	(void)chan_send(guard->channel, &pong.header, -1);
+	chan_pong(((const struct guard *)context)->channel);
 }
 
 static void guard_on_switched(void *context)

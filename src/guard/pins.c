@@ -80,5 +80,9 @@ int pins_add(struct pins *pins, int fd, struct file_id id, uint64_t device)
 		return r;
 	}
 	HASH_ADD(hh, pins->by_id, id, sizeof(id), pin);
+	if (!pin->hh.tbl) {
+		free(pin);
+		return -ENOMEM;
+	}
 	return 0;
 }

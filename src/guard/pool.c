@@ -6,10 +6,18 @@
 #include "../common/log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <utlist.h>
+
+/* So long an engine may take to say how a worker ended. */
+#define WORD_US CLOCK_US_PER_SEC
+
+/* Workers that have ended may still be known while their successors are announced. */
+#define ENGINE_WORKERS_MAX (2 * WIRE_WORKERS_MAX)
 
 struct engine;
 
@@ -28,6 +36,9 @@ struct worker {
 	struct request *request; /* NULL: idle */
 	uint64_t scan_id;
 	uint64_t deadline_us;
+	bool is_gone;	/* its socket is closed; until the deadline the engine may say why */
+	bool has_ended; /* the engine has said why: */
+	int32_t signal; /* see struct wire_worker_ended */
 };
 
 struct engine {
@@ -135,8 +146,9 @@ static struct request *worker_end(struct worker *worker)
 		.pid = worker->pid,
 	};
 
-	/* If the engine cannot be told, the worker's own alarm ends it. */
-	if (engine->fd >= 0)
+	/* If the engine cannot be told, the worker's own alarm ends it. One that has ended may have
+	 * left its pid to another. */
+	if (engine->fd >= 0 && !worker->has_ended)
 		(void)chan_send(engine->fd, &kill_it.header, -1);
 	worker_free(worker);
 	engine_settle(engine);
@@ -144,13 +156,63 @@ static struct request *worker_end(struct worker *worker)
 }
 
 /* The worker is of no use any more. Its request goes back to whoever decides. */
-static void worker_lost(struct worker *worker, const char *why)
+static void worker_lost(struct worker *worker, enum pool_loss loss, const char *why)
 {
 	struct pool *pool = worker->engine->pool;
 	struct request *request = worker_end(worker);
 
 	if (request)
-		pool->callbacks->lost(pool->context, request, why);
+		pool->callbacks->lost(pool->context, request, loss, why);
+}
+
+/* Whether a worker that this signal has ended has brought that upon itself. 0: it ended itself. */
+static bool signal_is_crash(int32_t number)
+{
+	switch (number) {
+	case 0:
+	case SIGABRT:
+	case SIGALRM: /* it passed max-scan-time */
+	case SIGBUS:
+	case SIGFPE:
+	case SIGILL:
+	case SIGSEGV:
+	case SIGSYS: /* it did what workers may not */
+	case SIGTRAP:
+	case SIGXCPU:
+	case SIGXFSZ:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The worker has ended. */
+static void worker_lost_by(struct worker *worker)
+{
+	char why[WIRE_SIGNATURE_MAX] = "its worker died";
+
+	if (worker->has_ended && !worker->signal)
+		(void)snprintf(why, sizeof(why), "its worker ended of itself");
+	else if (worker->has_ended)
+		(void)snprintf(why, sizeof(why), "its worker died: %s",
+			       worker->signal == SIGALRM ? "it passed max-scan-time"
+							 : strsignal(worker->signal));
+	worker_lost(worker,
+		    worker->has_ended && signal_is_crash(worker->signal) ? POOL_CRASHED
+									 : POOL_KILLED,
+		    why);
+}
+
+/* Its socket was closed. If it was at work the engine is heard first. */
+static void worker_gone(struct worker *worker)
+{
+	if (!worker->request || worker->has_ended || worker->engine->fd < 0) {
+		worker_lost_by(worker);
+		return;
+	}
+	worker->is_gone = true;
+	worker->deadline_us = clock_monotonic_us() + WORD_US;
+	worker->source = sd_event_source_disable_unref(worker->source);
 }
 
 struct worker_delivery {
@@ -193,11 +255,12 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 
 	if (r == -EAGAIN)
 		return 0;
-	if (r < 0) {
-		worker_lost(worker,
-			    r == -EPROTO ? "its worker broke the protocol" : "its worker died");
+	if (r == -EPROTO)
+		worker_lost(worker, POOL_CRASHED, "its worker broke the protocol");
+	else if (r < 0)
+		worker_gone(worker);
+	if (r < 0)
 		return 0;
-	}
 
 	worker->request = NULL;
 	engine_settle(worker->engine);
@@ -256,15 +319,14 @@ static int engine_take_worker(void *context, struct chan_message *message)
 {
 	struct engine *engine = context;
 	struct pool *pool = engine->pool;
-	struct worker *worker = NULL;
+	bool is_welcome = engine->info.scan_deadline_ms && engine->n_workers < ENGINE_WORKERS_MAX;
+	struct worker *worker = is_welcome && !engine->retired ? calloc(1, sizeof(*worker)) : NULL;
 
-	if (engine->info.scan_deadline_ms && engine->n_workers < WIRE_WORKERS_MAX &&
-	    !engine->retired)
-		worker = calloc(1, sizeof(*worker));
 	if (!worker) {
+		/* It ends with its socket. One forked before the engine heard that it is retired
+		 * does no harm; where there is no memory for it another one will be forked. */
 		close(message->fd);
-		/* One forked before the engine heard that it is retired does no harm. */
-		return engine->retired ? 0 : -EPROTO;
+		return is_welcome || engine->retired ? 0 : -EPROTO;
 	}
 
 	worker->engine = engine;
@@ -285,17 +347,55 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	return 0;
 }
 
+/* Of workers that were given up, or were another guard's, there is nothing to know. */
+static int engine_take_ended(void *context, struct chan_message *message)
+{
+	const struct wire_worker_ended *ended = (const void *)message;
+	struct engine *engine = context;
+	struct worker *worker;
+
+	if (ended->signal < 0 || ended->signal >= NSIG)
+		return -EPROTO;
+	DL_FOREACH (engine->workers, worker)
+		if (worker->pid == ended->pid && !worker->has_ended)
+			break;
+	if (!worker)
+		return 0;
+	worker->has_ended = true;
+	worker->signal = ended->signal;
+	/* Otherwise there may still be its verdict to read. */
+	if (worker->is_gone)
+		worker_lost_by(worker);
+	return 0;
+}
+
 static const struct chan_rule engine_rules[] = {
 	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, engine_take_info},
 	{WIRE_DATABASE, sizeof(struct wire_database), false, engine_take_database},
 	{WIRE_WORKER, sizeof(struct wire_worker), true, engine_take_worker},
+	{WIRE_WORKER_ENDED, sizeof(struct wire_worker_ended), false, engine_take_ended},
 	{0},
 };
+
+/* A worker that is gone, and whose engine is gone too: nobody will say why. */
+static struct worker *pool_find_orphan(const struct pool *pool)
+{
+	struct engine *engine;
+	struct worker *worker;
+
+	DL_FOREACH (pool->engines, engine)
+		DL_FOREACH (engine->workers, worker)
+			if (worker->is_gone && engine->fd < 0)
+				return worker;
+	return NULL;
+}
 
 static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct engine *engine = userdata;
+	struct pool *pool = engine->pool;
 	int r = chan_serve(fd, engine_rules, engine);
+	struct worker *orphan;
 
 	if (r < 0 && r != -EAGAIN) {
 		/* The supervisor sees to another engine; until then the workers that are left go
@@ -304,6 +404,8 @@ static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
 		close(engine->fd);
 		engine->fd = -1;
 		engine_settle(engine);
+		while ((orphan = pool_find_orphan(pool)))
+			worker_lost_by(orphan);
 	}
 	return 0;
 }
@@ -368,7 +470,7 @@ bool pool_scan(struct pool *pool, struct request *request)
 		return false;
 	scan.id = worker->scan_id = ++pool->next_id;
 	if (chan_send(worker->fd, &scan.header, request->fd) < 0) {
-		worker_lost(worker, "");
+		worker_lost(worker, POOL_KILLED, "");
 		return false;
 	}
 	worker->request = request;
@@ -418,7 +520,10 @@ void pool_sweep(struct pool *pool, uint64_t now_us)
 
 	/* Losing a worker may free its engine: begin again after each. */
 	while ((worker = pool_find_busy(pool, now_us)))
-		worker_lost(worker, "its worker passed the deadline");
+		if (worker->is_gone)
+			worker_lost_by(worker);
+		else
+			worker_lost(worker, POOL_CRASHED, "its worker passed the deadline");
 }
 
 unsigned pool_generation(const struct pool *pool)

@@ -8,6 +8,9 @@
  * that died go on until another one takes over. A worker that dies, breaks the protocol or passes
  * its deadline is lost: its engine is told to kill it and forks another.
  *
+ * How a worker ended is known to its engine, who is given a moment to say so before the worker
+ * counts as lost: what it was scanning may be to blame, or not.
+ *
  * The pool moves requests, it does not decide over them. It never waits.
  */
 #include "request.h"
@@ -22,12 +25,18 @@
 
 struct pool;
 
+/* Who is to blame for the loss of a worker. */
+enum pool_loss {
+	POOL_CRASHED, /* what it was scanning: it ended of itself, or did not end */
+	POOL_KILLED   /* somebody else, or nobody can tell */
+};
+
 /* Whom the pool tells. context is the one of pool_new(). */
 struct pool_callbacks {
 	/* A verdict came. What it says has been checked, its strings end. */
 	void (*verdict)(void *context, struct request *request, const struct wire_verdict *verdict);
 	/* The worker of this request was lost; why is for people. */
-	void (*lost)(void *context, struct request *request, const char *why);
+	void (*lost)(void *context, struct request *request, enum pool_loss loss, const char *why);
 	/* Another engine's signatures are the current ones from now on. */
 	void (*switched)(void *context);
 	/* The worker of this request was taken away from it, see pool_release(). */
@@ -62,7 +71,8 @@ unsigned pool_idle(const struct pool *pool);
 /* pool_scan() gives a request to an idle worker of the current engine. False: none is idle. */
 bool pool_scan(struct pool *pool, struct request *request);
 
-/* pool_sweep() drops the workers that passed their deadline, or the one of pool_release(). */
+/* pool_sweep() drops the workers that passed their deadline, or the one of pool_release(), or that
+ * are gone and nobody has said how. */
 void pool_sweep(struct pool *pool, uint64_t now_us);
 
 /* pool_generation() counts the switches of engines; 0: there has been no engine yet. */

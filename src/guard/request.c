@@ -9,20 +9,32 @@
 #include <unistd.h>
 #include <utlist.h>
 
-void request_table_init(struct request_table *table, struct event_table *events)
+int request_table_init(struct request_table *table, struct event_table *events)
 {
-	*table = (struct request_table){.events = events};
+	*table = (struct request_table){
+		.events = events,
+		.requests = calloc(REQUESTS_MAX, sizeof(*table->requests)),
+	};
+	if (!table->requests)
+		return -ENOMEM;
+	for (unsigned i = REQUESTS_MAX; i-- > 0;) {
+		table->requests[i].chain = table->unused;
+		table->unused = &table->requests[i];
+	}
+	return 0;
 }
 
 void request_table_deinit(struct request_table *table)
 {
 	struct request *request, *next;
 
-	HASH_ITER (hh, table->by_id, request, next) {
+	REQUEST_FOREACH (table, request, next) {
 		(void)request_answer(table, request, true, UINT64_MAX, UINT_MAX);
 		request->askers = NULL;
 		request_free(table, request);
 	}
+	free(table->requests);
+	table->requests = table->unused = NULL;
 }
 
 bool request_table_full(const struct request_table *table)
@@ -31,38 +43,50 @@ bool request_table_full(const struct request_table *table)
 	       table->events->n_held + GROUP_BATCH > table->events->max;
 }
 
+static struct request **request_chain(struct request_table *table, struct file_id id)
+{
+	/* The golden ratio spreads neighbours. Who makes files that share a chain has it gone
+	 * through: it is never longer than there are requests. */
+	uint64_t hash = (id.inode ^ id.device << 40) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &table->chains[(hash >> 32) & (REQUESTS_CHAINS - 1)];
+}
+
 struct request *request_find(struct request_table *table, struct file_id id)
 {
-	struct request *request;
+	struct request *request = *request_chain(table, id);
 
-	HASH_FIND(hh, table->by_id, &id, sizeof(id), request);
+	while (request && (request->id.inode != id.inode || request->id.device != id.device))
+		request = request->chain;
 	return request;
 }
 
 struct request *request_new(struct request_table *table, int fd, struct file_id id,
 			    const struct file_state *state, enum lane lane)
 {
-	struct request *request;
+	struct request *request = table->unused, **chain = request_chain(table, id);
+	int own;
 
-	if (table->n_requests >= REQUESTS_MAX) {
+	if (!request) {
 		errno = ENFILE;
 		return NULL;
 	}
-	request = calloc(1, sizeof(*request));
-	if (!request)
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
 		return NULL;
-	request->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (request->fd < 0) {
-		free(request);
-		return NULL;
-	}
 
-	request->id = id;
-	request->state = *state;
-	request->waiting = true;
-	request->lane = lane;
-	request->is_moved = lane == LANE_MOVED;
-	HASH_ADD(hh, table->by_id, id, sizeof(request->id), request);
+	table->unused = request->chain;
+	*request = (struct request){
+		.id = id,
+		.state = *state,
+		.fd = own,
+		.waiting = true,
+		.lane = lane,
+		.is_moved = lane == LANE_MOVED,
+		.chain = *chain,
+	};
+	*chain = request;
+	DL_APPEND2(table->live, request, live_prev, live_next);
 	DL_APPEND(table->queues[lane], request);
 	table->n_requests++;
 	return request;
@@ -166,13 +190,19 @@ unsigned request_answer(struct request_table *table, struct request *request, bo
 
 struct request *request_free(struct request_table *table, struct request *request)
 {
+	struct request **chain = request_chain(table, request->id);
+
 	assert(!request->events && !request->askers);
 
 	if (request->waiting)
 		DL_DELETE(table->queues[request->lane], request);
-	HASH_DEL(table->by_id, request);
-	table->n_requests--;
+	DL_DELETE2(table->live, request, live_prev, live_next);
+	while (*chain != request)
+		chain = &(*chain)->chain;
+	*chain = request->chain;
 	close(request->fd);
-	free(request);
+	request->chain = table->unused;
+	table->unused = request;
+	table->n_requests--;
 	return NULL;
 }

@@ -11,10 +11,12 @@
 #include "file.h"
 
 #include <holdfast/wire.h>
-#include <uthash.h>
 
 /* Files waiting for a verdict at once. The guard stops reading while less than a batch is free. */
 #define REQUESTS_MAX 4096
+
+/* Chains of the table that they are found by. A power of two. */
+#define REQUESTS_CHAINS 4096
 
 /* Who has a file scanned, the most urgent first: nobody waits behind a later one for a worker. A
  * request is in the lane of the most urgent who wants it. */
@@ -47,6 +49,7 @@ struct request {
 	struct file_id id;	 /* the key */
 	struct file_state state; /* when the scan began */
 	bool is_settled;	 /* any later change makes another state, see file.h */
+	bool had_writer; /* then: one with a mapping may change it in this state all the same */
 	int fd;
 	struct event *events;
 	unsigned n_events;  /* that wait */
@@ -59,28 +62,40 @@ struct request {
 	bool may_be_marked;	/* the kernel tells when it changes */
 	bool may_be_remembered; /* its times do */
 
-	bool waiting;	   /* in the queue; else a worker has it */
-	bool stale;	   /* written to, or joined under newer signatures, since the scan began */
-	bool timed_out;	   /* an opener was answered before the verdict */
-	unsigned attempts; /* workers lost over it */
-	unsigned rescans;  /* scans begun again because it changed */
+	bool waiting;	  /* in the queue; else a worker has it */
+	bool stale;	  /* written to, or joined under newer signatures, since the scan began */
+	bool timed_out;	  /* an opener was answered before the verdict */
+	unsigned losses;  /* workers lost over it, for whatever reason */
+	unsigned crashes; /* those of them that ended of themselves */
+	bool has_finding; /* something was known against the file in this state */
+	unsigned rescans; /* scans begun again because it changed */
 	unsigned generation; /* of the signatures that the scan began with */
 
-	struct request *prev, *next; /* in the queue */
-	UT_hash_handle hh;
+	struct request *prev, *next;	       /* in the queue */
+	struct request *live_prev, *live_next; /* among all, in no order */
+	struct request *chain; /* the next of the same hash; of those that are free */
 };
 
 struct request_table {
 	struct event_table *events;
-	struct request *by_id;		    /* hash of all */
+	struct request *requests; /* all there can be: none is allocated while an opener waits */
+	struct request *unused;	  /* singly linked by chain */
+	struct request *chains[REQUESTS_CHAINS]; /* by id */
+	struct request *live;
 	struct request *queues[LANE_COUNT]; /* those that wait, first come first served */
 	unsigned n_requests;
 };
 
-void request_table_init(struct request_table *table, struct event_table *events);
+/* Goes through all requests. The one at hand may be freed meanwhile, and no other. */
+#define REQUEST_FOREACH(table, request, next)                                                      \
+	for ((request) = (table)->live; (request) && ((next) = (request)->live_next, true);        \
+	     (request) = (next))
+
+/* request_table_init() allocates all that is needed. Returns 0 or -ENOMEM. */
+int request_table_init(struct request_table *table, struct event_table *events);
 
 /* request_table_deinit() lets every opener go and forgets all requests. Askers are not told, nor
- * touched: they may have gone before. */
+ * touched: they may have gone before. A table that is all zero may be given to it. */
 void request_table_deinit(struct request_table *table);
 
 /* request_table_full() says that reading another batch of events could find no room. */
@@ -90,7 +105,7 @@ struct request *request_find(struct request_table *table, struct file_id id);
 
 /*
  * request_new() makes a request for the file behind fd, of which it takes a duplicate, and puts it
- * at the end of the lane. Returns NULL with errno set: ENFILE (table full), ENOMEM, EMFILE.
+ * at the end of the lane. Returns NULL with errno set: ENFILE (table full), EMFILE.
  */
 struct request *request_new(struct request_table *table, int fd, struct file_id id,
 			    const struct file_state *state, enum lane lane);

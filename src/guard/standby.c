@@ -28,9 +28,7 @@ static void standby_say(const struct standby *standby, const struct wire_header 
 
 static int standby_take_ping(void *context, struct chan_message *message)
 {
-	const struct wire_plain pong = {.header = WIRE_INIT(WIRE_PONG, struct wire_plain)};
-
-	standby_say(context, &pong.header);
+	chan_pong(((const struct standby *)context)->channel);
 	return 0;
 }
 

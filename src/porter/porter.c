@@ -116,13 +116,20 @@ static void porter_accept(struct porter *porter)
 static void porter_reap(struct porter *porter)
 {
 	struct signalfd_siginfo info;
+	int status;
 	pid_t pid;
 
 	(void)!read(porter->signals, &info, sizeof(info));
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		/* One that is stopped would keep the place of a client. */
+		if (WIFSTOPPED(status)) {
+			(void)kill(pid, SIGKILL);
+			continue;
+		}
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			if (porter->clients[i].pid == pid)
 				porter->clients[i].pid = 0;
+	}
 }
 
 /* --- the supervisor --- */
@@ -155,7 +162,14 @@ static int porter_take_peer(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int porter_take_ping(void *context, struct chan_message *message)
+{
+	chan_pong(((const struct porter *)context)->channel);
+	return 0;
+}
+
 static const struct chan_rule channel_rules[] = {
+	{WIRE_PING, sizeof(struct wire_plain), false, porter_take_ping},
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, porter_take_conf},
 	{WIRE_PEER, sizeof(struct wire_peer), true, porter_take_peer},
 	{0},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "report.h"
 
-#include "../common/clock.h"
 #include "../common/line.h"
 
 #include <stdio.h>
@@ -20,10 +19,10 @@ void report_found(struct report *report, const struct wire_found *found)
 		       line_escape(signature, sizeof(signature), found->signature));
 }
 
-void report_note(struct report *report, int priority, const char *text)
+void report_note(struct report *report, uint64_t time_us, int priority, const char *text)
 {
 	report->priority = priority;
-	report->time_us = clock_wall_us();
+	report->time_us = time_us;
 	report->found = NULL;
 	/* Paths in it were escaped where it was written; this keeps every other byte on the line
 	 * too. */

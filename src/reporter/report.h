@@ -20,8 +20,8 @@ struct report {
 /* report_found() makes the line of a finding: "PATH: SIGNATURE FOUND". found must live as long. */
 void report_found(struct report *report, const struct wire_found *found);
 
-/* report_note() makes a line of a note. */
-void report_note(struct report *report, int priority, const char *text);
+/* report_note() makes a line of a note; time_us is since the epoch. */
+void report_note(struct report *report, uint64_t time_us, int priority, const char *text);
 
 /* report_answer_name() names what the opener was told, for a journal field. Never NULL. */
 const char *report_answer_name(uint32_t answer);

@@ -2,133 +2,65 @@
 #include "reporter.h"
 
 #include "../common/chan.h"
-#include "sink.h"
+#include "../common/clock.h"
+#include "../common/outbox.h"
+#include "writer.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <syslog.h>
 #include <unistd.h>
+
+/*
+ * Lines that wait for the writer. Of the guard so many are taken, and the others wait in its own
+ * queue; the supervisor's channel must be read in any case, as its questions come over it too.
+ */
+#define LINES_MAX	512
+#define LINES_MAX_GUARD 256
+
+/* More than a socket holds: what the guard said last is heard in one go. */
+#define HEARD_AT_ONCE 1024
+
+/* So long may a log daemon keep us once the supervisor has ended. One that stops waits as long. */
+#define END_S 5
 
 struct reporter {
 	int channel; /* to the supervisor */
 	int guard;   /* -1: none */
-	struct conf *conf;
-	struct sink_file *file;
-	bool stopping;	  /* the supervisor's end was announced */
-	bool file_broken; /* so that a full disk is told of once, not with each line */
+	int inbox;   /* of the writer; the outbox owns it */
+	struct outbox *outbox;
+	bool supervised; /* the supervisor has not ended */
+	bool stopping;	 /* its end was announced */
 };
 
-static void reporter_write(struct reporter *reporter, const struct report *report);
-
-static void reporter_note(struct reporter *reporter, int priority, const char *text)
+static bool reporter_has_room(const struct reporter *reporter)
 {
-	struct report report;
-
-	report_note(&report, priority, text);
-	reporter_write(reporter, &report);
+	return outbox_waiting(reporter->outbox) < LINES_MAX_GUARD;
 }
 
-static void reporter_write_file(struct reporter *reporter, const struct report *report)
-{
-	int r = sink_file_write(reporter->file, report);
-	bool was_broken = reporter->file_broken;
-	char text[WIRE_TEXT_MAX];
-
-	reporter->file_broken = r < 0;
-	if (r < 0 && !was_broken) {
-		(void)snprintf(text, sizeof(text), "log-file: lines are being lost: %s",
-			       strerror(-r));
-		reporter_note(reporter, LOG_ERR, text);
-	}
-}
-
-static void reporter_write(struct reporter *reporter, const struct report *report)
-{
-	if (reporter->conf && reporter->conf->syslog)
-		sink_system_write(report);
-	if (reporter->file)
-		reporter_write_file(reporter, report);
-	sink_stderr_write(report);
-}
+/* --- the guard --- */
 
 static int reporter_take_note(void *context, struct chan_message *message)
 {
 	const struct wire_note *note = (const void *)message;
+	struct reporter *reporter = context;
 
 	if (!wire_string_ok(note->text, sizeof(note->text)))
 		return -EPROTO;
-	reporter_note(context, LOG_PRI(note->priority), note->text);
+	outbox_push(reporter->outbox, &note->header);
 	return 0;
 }
 
 static int reporter_take_found(void *context, struct chan_message *message)
 {
 	const struct wire_found *found = (const void *)message;
-	struct report report;
+	struct reporter *reporter = context;
 
 	if (!wire_string_ok(found->path, sizeof(found->path)) ||
 	    !wire_string_ok(found->exe, sizeof(found->exe)) ||
 	    !wire_string_ok(found->signature, sizeof(found->signature)))
 		return -EPROTO;
-	report_found(&report, found);
-	reporter_write(context, &report);
-	if (found->answer == WIRE_ANSWER_LATE)
-		reporter_note(context, LOG_ERR,
-			      "the file of the line above was opened before its verdict came: "
-			      "hold-timeout had passed");
-	if (found->answer == WIRE_ANSWER_MOVED)
-		reporter_note(context, LOG_ERR,
-			      "the file of the line above came with a directory that was moved "
-			      "here; it can have been opened in the moment before it was scanned");
-	return 0;
-}
-
-static void reporter_answer(struct reporter *reporter, enum wire_type type, const char *text)
-{
-	const struct wire_result result = wire_result_make(type, text);
-
-	(void)chan_send(reporter->channel, &result.header, -1);
-}
-
-/* A configuration whose log file cannot be written is refused, and the old one stays. */
-static int reporter_take_conf(void *context, struct chan_message *message)
-{
-	struct reporter *reporter = context;
-	struct conf *conf = conf_from_snapshot(message->fd);
-	struct sink_file *file = NULL;
-	char problem[WIRE_TEXT_MAX];
-
-	close(message->fd);
-	if (!conf)
-		return -EPROTO;
-	if (conf->log_file && !(file = sink_file_open(conf, problem, sizeof(problem)))) {
-		conf_free(conf);
-		reporter_answer(reporter, WIRE_FAILED, problem);
-		return 0;
-	}
-
-	sink_file_close(reporter->file);
-	conf_free(reporter->conf);
-	reporter->file = file;
-	reporter->file_broken = false;
-	reporter->conf = conf;
-	sink_system_open(conf);
-	reporter_answer(reporter, WIRE_READY, "");
-	return 0;
-}
-
-static int reporter_take_peer(void *context, struct chan_message *message)
-{
-	struct reporter *reporter = context;
-
-	if (((const struct wire_peer *)(const void *)message)->role != WIRE_PEER_GUARD) {
-		close(message->fd);
-		return -EPROTO;
-	}
-	if (reporter->guard >= 0)
-		close(reporter->guard);
-	reporter->guard = message->fd;
+	outbox_push(reporter->outbox, &found->header);
 	return 0;
 }
 
@@ -137,6 +69,65 @@ static const struct chan_rule guard_rules[] = {
 	{WIRE_FOUND, sizeof(struct wire_found), false, reporter_take_found},
 	{0},
 };
+
+/* Takes what the guard has said; all of it: whether there is room or not. Returns 0 or a negative
+ * errno. */
+static int reporter_hear_guard(struct reporter *reporter, bool all)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < HEARD_AT_ONCE && r == 0 && reporter->guard >= 0 &&
+			     (all || reporter_has_room(reporter)) && chan_readable(reporter->guard);
+	     i++)
+		r = chan_serve(reporter->guard, guard_rules, reporter);
+	if (r == -EPIPE) {
+		close(reporter->guard);
+		reporter->guard = -1;
+		r = 0;
+	}
+	return r;
+}
+
+/* --- the supervisor --- */
+
+static int reporter_take_conf(void *context, struct chan_message *message)
+{
+	struct reporter *reporter = context;
+	const struct writer_conf conf = {
+		.header = WIRE_INIT(WIRE_CONFIG, struct writer_conf),
+		.conf = conf_from_snapshot(message->fd),
+	};
+
+	close(message->fd);
+	if (!conf.conf)
+		return -EPROTO;
+	/* The writer opens the log file, which may keep it waiting, and answers. */
+	outbox_push(reporter->outbox, &conf.header);
+	return 0;
+}
+
+static int reporter_take_peer(void *context, struct chan_message *message)
+{
+	struct reporter *reporter = context;
+	int guard = message->fd; /* listening to the one before takes another message */
+
+	if (((const struct wire_peer *)(const void *)message)->role != WIRE_PEER_GUARD) {
+		close(guard);
+		return -EPROTO;
+	}
+	/* What the one before said and was not heard for want of room. */
+	(void)reporter_hear_guard(reporter, true);
+	if (reporter->guard >= 0)
+		close(reporter->guard);
+	reporter->guard = guard;
+	return 0;
+}
+
+static int reporter_take_ping(void *context, struct chan_message *message)
+{
+	chan_pong(((const struct reporter *)context)->channel);
+	return 0;
+}
 
 static int reporter_take_stopping(void *context, struct chan_message *message)
 {
@@ -147,6 +138,7 @@ static int reporter_take_stopping(void *context, struct chan_message *message)
 }
 
 static const struct chan_rule channel_rules[] = {
+	{WIRE_PING, sizeof(struct wire_plain), false, reporter_take_ping},
 	{WIRE_CONFIG, sizeof(struct wire_plain), true, reporter_take_conf},
 	{WIRE_PEER, sizeof(struct wire_peer), true, reporter_take_peer},
 	{WIRE_NOTE, sizeof(struct wire_note), false, reporter_take_note},
@@ -154,50 +146,81 @@ static const struct chan_rule channel_rules[] = {
 	{0},
 };
 
-/* Serves whoever has something to say; *told becomes false when the supervisor has ended. Returns 0
- * or a negative errno. */
-static int reporter_serve(struct reporter *reporter, bool *told)
+static int reporter_hear_supervisor(struct reporter *reporter)
 {
-	struct pollfd fds[] = {
-		{.fd = reporter->guard, .events = POLLIN},
-		{.fd = *told ? reporter->channel : -1, .events = POLLIN},
-	};
-	int r = 0;
+	int r = chan_serve(reporter->channel, channel_rules, reporter);
 
-	if (poll(fds, 2, -1) < 0)
+	if (r == -EPIPE) {
+		reporter->supervised = false;
+		(void)alarm(END_S);
+		r = 0;
+	}
+	return r;
+}
+
+/* --- the process --- */
+
+/* Serves whoever has something to say. Returns 0 or a negative errno. */
+static int reporter_serve(struct reporter *reporter)
+{
+	bool is_behind = outbox_flush(reporter->outbox) == -EAGAIN;
+	struct pollfd fds[] = {
+		{.fd = reporter->supervised ? reporter->channel : -1, .events = POLLIN},
+		{.fd = reporter_has_room(reporter) ? reporter->guard : -1, .events = POLLIN},
+		{.fd = is_behind ? reporter->inbox : -1, .events = POLLOUT},
+	};
+	int r;
+
+	if (poll(fds, 3, -1) < 0)
 		return errno == EINTR ? 0 : -errno;
 	/* The guard's first: what it said before it died belongs before the line that it died. */
-	if (fds[0].revents) {
-		r = chan_serve(reporter->guard, guard_rules, reporter);
-		if (r == -EPIPE) {
-			close(reporter->guard);
-			reporter->guard = -1;
-			r = 0;
-		}
-	} else if (fds[1].revents) {
-		r = chan_serve(reporter->channel, channel_rules, reporter);
-		*told = r != -EPIPE;
-		r = *told ? r : 0;
-	}
+	r = reporter_hear_guard(reporter, false);
+	if (r == 0 && fds[0].revents)
+		r = reporter_hear_supervisor(reporter);
+	return r;
+}
+
+/* Returns 0 or a negative errno. */
+static int reporter_loop(struct reporter *reporter)
+{
+	struct pollfd writable = {.fd = reporter->inbox, .events = POLLOUT};
+	int r = 0;
+
+	/* An error ends the process: the supervisor starts another and introduces it to the guard.
+	 */
+	while (r == 0 && (reporter->supervised || reporter->guard >= 0))
+		r = reporter_serve(reporter);
+	if (!reporter->supervised && !reporter->stopping)
+		outbox_push_note(reporter->outbox, LOG_CRIT,
+				 "holdfastd is gone without having been stopped: files are no "
+				 "longer protected");
+	while (outbox_flush(reporter->outbox) == -EAGAIN)
+		(void)poll(&writable, 1, -1);
 	return r;
 }
 
 int reporter_run(int channel)
 {
-	struct reporter reporter = {.channel = channel, .guard = -1};
-	bool told = true;
-	int r = 0;
+	struct reporter reporter = {
+		.channel = channel,
+		.guard = -1,
+		.outbox = outbox_new(LINES_MAX),
+		.supervised = true,
+	};
+	struct writer *writer = NULL;
+	int ends[2], r = -ENOMEM;
 
-	/* An error ends the process: the supervisor starts another and introduces it to the guard.
-	 */
-	while (r == 0 && (told || reporter.guard >= 0))
-		r = reporter_serve(&reporter, &told);
-	if (!told && !reporter.stopping)
-		reporter_note(&reporter, LOG_CRIT,
-			      "holdfastd is gone without having been stopped: files are no longer "
-			      "protected");
-
-	sink_file_close(reporter.file);
-	conf_free(reporter.conf);
+	if (reporter.outbox && chan_pair(ends) == 0) {
+		reporter.inbox = ends[0];
+		outbox_connect(reporter.outbox, ends[0]);
+		writer = writer_start(ends[1], channel);
+	}
+	if (writer)
+		r = reporter_loop(&reporter);
+	/* Now nothing more comes, and the writer ends when it has written all. */
+	outbox_free(reporter.outbox);
+	(void)writer_end(writer);
+	if (reporter.guard >= 0)
+		close(reporter.guard);
 	return r < 0;
 }

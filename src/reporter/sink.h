@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * sink: where lines go. Sinks may wait for whoever takes the lines: nobody waits for the reporter.
+ * sink: where lines go. Sinks may wait for whoever takes the lines: only the writer uses them.
  */
 #include "../common/conf.h"
 #include "report.h"

@@ -60,6 +60,7 @@ static bool heartbeat_is_asked(const struct child *child)
 	case CHILD_ENGINE:
 	case CHILD_REPORTER:
 	case CHILD_PORTER:
+		return child->ready;
 	case CHILD_FETCHER:
 	case CHILD_ROLES:
 	default:

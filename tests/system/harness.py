@@ -61,7 +61,7 @@ SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Undefined|Memory)\w*Sanitiz
 # What the log says of processes that end without having been asked to, and of events that got lost.
 ACCIDENT = re.compile(
     r"was ended by|ended with status|keeps failing|is gone|does not answer|cannot enter|could not enter"
-    r"|overflow|(?<!\d )not verified|are being lost|cannot lock memory"
+    r"|overflow|were dropped|was stopped|(?<!\d )not verified|are being lost|cannot lock memory"
 )
 
 
@@ -200,6 +200,38 @@ def has_unread(pid, descriptor):
 
 
 TOOK_OVER = r"a standby took over as the guard within \d+ ms: opens waited, none was let go"
+
+
+class Freezer:
+    """
+    A control group in which a process stands still, unless it is killed. Who is stopped by a signal does so too, but
+    its parent is told, and the engine ends it.
+    """
+
+    def __init__(self, path, keeper, pid):
+        self.path, self.keeper, self.pid = path, keeper, pid
+        path.mkdir()
+        keeper.tell("mount", path)
+        run("mount", "-t", "cgroup2", "none", path)
+        self.group = path / f"holdfast-test-{pid}"
+        self.group.mkdir()
+        (self.group / "cgroup.procs").write_text(str(pid))
+
+    def freeze(self):
+        (self.group / "cgroup.freeze").write_text("1")
+        wait_until(lambda: self.is_so("frozen 1"), f"process {self.pid} stands still")
+
+    def is_so(self, state):
+        return state in (self.group / "cgroup.events").read_text()
+
+    def thaw(self):
+        (self.group / "cgroup.freeze").write_text("0")
+
+    def close(self):
+        wait_until(lambda: self.is_so("populated 0"), f"process {self.pid} has ended")
+        self.group.rmdir()
+        run("umount", self.path)
+        self.keeper.tell("forget", self.path)
 
 
 def send_signal(pid, number):
@@ -621,6 +653,7 @@ class Service:
         self.environment = {**os.environ, **SANITIZERS, **(environment or {}), TOKEN_VARIABLE: self.token}
         self.process = None
         self.disturbed = False  # the test has made something fail on purpose
+        self.freezers = {}  # of workers, by pid
 
         directory.mkdir()
         for name in ("log", "state"):
@@ -816,8 +849,9 @@ class Service:
         """Workers that stand still make every scan take as long as the test likes."""
         pids = self.workers(n)
         for pid in pids:
-            send_signal(pid, signal.SIGSTOP)
-            wait_until(lambda pid=pid: read_process(pid).state == "T", f"worker {pid} stands still")
+            if pid not in self.freezers:
+                self.freezers[pid] = Freezer(self.directory / f"freezer{pid}", self.keeper, pid)
+            self.freezers[pid].freeze()
         return pids
 
     def holder(self):
@@ -827,9 +861,10 @@ class Service:
         )
         return holder
 
-    def continue_workers(self):
-        for pid in self.pids("worker"):
-            send_signal(pid, signal.SIGCONT)
+    def continue_workers(self, *pids):
+        """All that stand still, or these."""
+        for pid in pids or self.freezers:
+            self.freezers[pid].thaw()
 
     # After the test.
 
@@ -841,6 +876,7 @@ class Service:
         for process in self.processes():
             if process.state == "T":
                 send_signal(process.pid, signal.SIGCONT)
+        self.continue_workers()
         if self.process.poll() is None:
             try:
                 status = self.stop()
@@ -855,6 +891,8 @@ class Service:
             for process in self.processes():
                 send_signal(process.pid, signal.SIGKILL)
         self.process.wait(timeout=PATIENCE)
+        while self.freezers:
+            self.freezers.popitem()[1].close()
         problems += self.accidents()
         assert not problems, "\n".join([*problems, "its log:", *self.lines(), "its stderr:", self.errors()])
 

@@ -31,7 +31,6 @@ from harness import (
     mounted,
     open_as,
     run,
-    send_signal,
     unmount,
     wait_until,
 )
@@ -955,9 +954,7 @@ def test_an_open_does_not_wait_for_a_full_scan(place, volume, infected, clean):
     workers = service.stop_workers()
     assert holdfast(service, "scan", "--full").returncode == 0
     busy = service.holder()
-    for worker in workers:
-        if worker != busy:
-            send_signal(worker, signal.SIGCONT)
+    service.continue_workers(*(worker for worker in workers if worker != busy))
     assert open_as(NOBODY, clean).content == CLEAN
     assert open_as(NOBODY, infected).error == "EPERM"
     assert full_scan_status(service)["now"]["scanned"] == 0, "the scan waits"

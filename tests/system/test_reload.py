@@ -110,8 +110,7 @@ def test_what_is_scanned_just_then_gets_its_verdict(place, volume, mode):
     if mode == "parallel":
         # The new workers are asked nothing that the old ones have been given.
         service.expect("configuration and signatures reloaded", after)
-        for pid in stopped:
-            send_signal(pid, signal.SIGCONT)
+        service.continue_workers(*stopped)
     answers = [opened.opened() for opened in waiting]
     assert [answer.error for answer in answers] == ["EPERM", None]
     service.expect("configuration and signatures reloaded", after)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A clean verdict is for the content that was scanned, under the signatures that it was scanned with."""
 import re
-import signal
 from collections import namedtuple
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from harness import (
     open_as,
     read_process,
     run,
-    send_signal,
     start_open,
     start_steps,
     take_steps,
@@ -323,7 +321,7 @@ def test_a_scan_under_way_during_a_reload_is_judged_by_the_new_signatures(place,
     assert open_as(NOBODY, other).error == "EPERM"
 
     late = place.keep(start_open(NOBODY, path)).wait_held()
-    send_signal(stopped, signal.SIGCONT)
+    service.continue_workers(stopped)
     assert late.opened().error == "EPERM", "it was opened after the reload, and joined a scan from before"
     early.finish()
     assert open_as(NOBODY, path).error == "EPERM"
@@ -339,7 +337,7 @@ def test_signatures_of_yesterday_never_come_back(place, volume):
     opener = place.keep(start_open(NOBODY, held)).wait_held()
     holder = service.holder()
     (idle,) = set(old) - {holder}
-    send_signal(idle, signal.SIGCONT)
+    service.continue_workers(idle)
 
     service.write_signatures(MARKER_SIGNATURE)
     service.reload()
@@ -347,7 +345,7 @@ def test_signatures_of_yesterday_never_come_back(place, volume):
     for path in marked:
         assert open_as(NOBODY, path).error == "EPERM", "judged by the old signatures"
         assert service.status()["signatures"]["count"] == 2, "the old engine is back"
-    send_signal(holder, signal.SIGCONT)
+    service.continue_workers(holder)
     assert opener.opened().content == CLEAN
     for path in marked:
         assert open_as(NOBODY, path).error == "EPERM", "judged by the old signatures"

@@ -233,7 +233,7 @@ def test_a_scan_of_ones_own_does_not_wait_for_a_full_scan_or_for_opens(place, vo
         "two workers have a file",
     )
     (kept,) = set(workers) - set(busy)
-    send_signal(kept, signal.SIGCONT)
+    service.continue_workers(kept)
     assert open_as(NOBODY, clean).content == CLEAN
     assert open_as(NOBODY, infected).error == "EPERM"
     assert process.poll() is None, "the scan waits"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "../../../src/common/chan.h"
+#include "../../../src/common/clock.h"
 #include "../../../src/common/outbox.h"
 #include "../support/unit.h"
 
@@ -176,18 +177,19 @@ static void a_new_peer_closes_the_socket_to_the_old(void **state)
 	close(old);
 }
 
-/* What is queued beyond MAX goes, the least important and oldest first. */
+/* What is queued beyond MAX goes, the least important and oldest first. Behind what is kept stands
+ * how many went. */
 static void a_full_queue_drops_the_oldest_note_first(void **state)
 {
 	static const struct {
 		const char *pushed, *kept;
 		unsigned dropped;
 	} cases[] = {
-		{"abcd", "abcd", 0},	{"abcde", "bcde", 1}, {"abcdefghi", "fghi", 5},
-		{"ABCD", "ABCD", 0},	{"ABCDE", "BCDE", 1}, {"aBCDE", "BCDE", 1},
-		{"ABCdE", "ABCE", 1},	{"ABcDE", "ABDE", 1}, {"aBcDE", "BcDE", 1},
-		{"AbcDEF", "ADEF", 2},	{"AbcdE", "AcdE", 1}, {"Abcde", "Acde", 1},
-		{"ABcdEFG", "BEFG", 3},
+		{"abcd", "abcd", 0},	 {"abcde", "bcde1", 1}, {"abcdefghi", "fghi5", 5},
+		{"ABCD", "ABCD", 0},	 {"ABCDE", "BCDE1", 1}, {"aBCDE", "BCDE1", 1},
+		{"ABCdE", "ABCE1", 1},	 {"ABcDE", "ABDE1", 1}, {"aBcDE", "BcDE1", 1},
+		{"AbcDEF", "ADEF2", 2},	 {"AbcdE", "AcdE1", 1}, {"Abcde", "Acde1", 1},
+		{"ABcdEFG", "BEFG3", 3},
 	};
 	struct fixture *fixture = *state;
 	uint64_t dropped = 0;
@@ -215,7 +217,7 @@ static void a_note_never_displaces_a_finding(void **state)
 	push(fixture, "ABCDef");
 	connect_peer(fixture);
 	assert_int_equal(outbox_flush(fixture->outbox), 0);
-	assert_received(fixture, "ABCD");
+	assert_received(fixture, "ABCD2");
 	assert_int_equal(outbox_dropped(fixture->outbox), 2);
 }
 
@@ -244,13 +246,116 @@ static void a_slow_peer_gets_everything_that_was_kept(void **state)
 	assert_int_equal(outbox_dropped(fixture->outbox), 0);
 	push(fixture, "D");
 	sent[n - 1] = '\0'; /* the note that was queued */
-	strcat(strcat(sent, "ABC"), "D");
+	strcat(sent, "ABCD1");
 	assert_int_equal(outbox_dropped(fixture->outbox), 1);
 
 	while (outbox_flush(fixture->outbox) == -EAGAIN)
 		receive(fixture, got, 1);
 	receive(fixture, got, sizeof(got) - 1 - strlen(got));
 	assert_string_equal(got, sent);
+}
+
+static void push_control(struct fixture *fixture)
+{
+	const struct wire_plain stopping = {.header = WIRE_INIT(WIRE_STOPPING, struct wire_plain)};
+
+	outbox_push(fixture->outbox, &stopping.header);
+}
+
+/* Neither for a line nor for want of room. */
+static void what_is_no_line_is_never_dropped(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wire_plain control;
+
+	push(fixture, "a");
+	push_control(fixture);
+	push(fixture, "BCDE");
+	push_control(fixture);
+	assert_int_equal(outbox_dropped(fixture->outbox), 2); /* a, B */
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
+	assert_int_equal(recv(fixture->peer, &control, sizeof(control), MSG_DONTWAIT),
+			 sizeof(control));
+	assert_int_equal(control.header.type, WIRE_STOPPING);
+	for (char path = 'C'; path <= 'E'; path++) {
+		struct wire_found found;
+
+		assert_int_equal(recv(fixture->peer, &found, sizeof(found), MSG_DONTWAIT),
+				 sizeof(found));
+		assert_int_equal(*found.path, path);
+	}
+	assert_int_equal(recv(fixture->peer, &control, sizeof(control), MSG_DONTWAIT),
+			 sizeof(control));
+	assert_int_equal(control.header.type, WIRE_STOPPING);
+	assert_received(fixture, "2");
+}
+
+static void assert_told(struct fixture *fixture, const char *begin)
+{
+	struct wire_note note;
+
+	assert_int_equal(recv(fixture->peer, &note, sizeof(note), MSG_DONTWAIT), sizeof(note));
+	assert_int_equal(note.header.type, WIRE_NOTE);
+	assert_int_equal(note.priority, LOG_ERR);
+	if (strncmp(note.text, begin, strlen(begin)))
+		fail_msg("\"%s\" does not begin with \"%s\"", note.text, begin);
+	assert_received(fixture, "");
+}
+
+static void what_was_dropped_is_told_once_and_by_kind(void **state)
+{
+	struct fixture *fixture = *state;
+	char letters[64] = "";
+
+	push(fixture, "aBCDEFg");
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
+	receive(fixture, letters, MAX);
+	assert_string_equal(letters, "CDEF");
+	assert_told(fixture, "3 line(s) before this one were dropped, 1 of them FOUND lines");
+
+	push(fixture, "h");
+	assert_received(fixture, "h");
+	outbox_connect(fixture->outbox, -1);
+	push(fixture, "ijklm");
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
+	*letters = '\0';
+	receive(fixture, letters, MAX);
+	assert_string_equal(letters, "jklm");
+	assert_told(fixture, "1 line(s) before this one were dropped, 0 of them");
+}
+
+static void what_was_dropped_is_told_to_the_next_peer(void **state)
+{
+	struct fixture *fixture = *state;
+	char letters[64] = "";
+
+	push(fixture, "abcde");
+	connect_peer(fixture);
+	lose_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), -ENOTCONN);
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
+	receive(fixture, letters, MAX);
+	assert_string_equal(letters, "bcde");
+	assert_told(fixture, "1 line(s)");
+	assert_int_equal(outbox_dropped(fixture->outbox), 1);
+}
+
+static void it_is_known_how_many_wait(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(outbox_waiting(fixture->outbox), 0);
+	push(fixture, "aBc");
+	assert_int_equal(outbox_waiting(fixture->outbox), 3);
+	push(fixture, "def");
+	assert_int_equal(outbox_waiting(fixture->outbox), MAX);
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
+	assert_int_equal(outbox_waiting(fixture->outbox), 0);
 }
 
 static void a_peer_that_goes_while_it_is_slow_is_noticed(void **state)
@@ -273,14 +378,19 @@ static void a_peer_that_goes_while_it_is_slow_is_noticed(void **state)
 static void a_line_of_log_becomes_a_note(void **state)
 {
 	struct fixture *fixture = *state;
+	int64_t before = (int64_t)clock_wall_us(), after;
 	struct wire_note note;
 
-	connect_peer(fixture);
+	/* It tells when it was said, not when it was sent. */
 	outbox_push_note(fixture->outbox, LOG_WARNING, "cannot %s");
+	after = (int64_t)clock_wall_us();
+	connect_peer(fixture);
+	assert_int_equal(outbox_flush(fixture->outbox), 0);
 	assert_int_equal(recv(fixture->peer, &note, sizeof(note), MSG_DONTWAIT), sizeof(note));
 	assert_int_equal(note.header.type, WIRE_NOTE);
 	assert_int_equal(note.header.size, sizeof(note));
 	assert_int_equal(note.priority, LOG_WARNING);
+	assert_in_range(note.time_us, before, after);
 	assert_string_equal(note.text, "cannot %s");
 }
 
@@ -324,6 +434,10 @@ int main(void)
 		TEST(a_full_queue_drops_the_oldest_note_first),
 		TEST(a_note_never_displaces_a_finding),
 		TEST(a_slow_peer_gets_everything_that_was_kept),
+		TEST(what_is_no_line_is_never_dropped),
+		TEST(what_was_dropped_is_told_once_and_by_kind),
+		TEST(what_was_dropped_is_told_to_the_next_peer),
+		TEST(it_is_known_how_many_wait),
 		TEST(a_peer_that_goes_while_it_is_slow_is_noticed),
 		TEST(a_line_of_log_becomes_a_note),
 		TEST(a_note_too_long_is_cut),

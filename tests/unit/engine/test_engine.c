@@ -6,6 +6,7 @@
 #include "../support/scratch.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -287,14 +288,147 @@ static void a_guard_is_told_of_each_database(void **state)
 	assert_int_equal(fixture->n_workers, 1);
 }
 
+/* --- living --- */
+
+struct life {
+	int guard; /* the test's end */
+	pid_t engine, worker;
+	int n_pongs;
+	struct wire_note note;
+};
+
+static int take_pong(void *context, struct chan_message *message)
+{
+	((struct life *)context)->n_pongs++;
+	return 0;
+}
+
+static int keep_note(void *context, struct chan_message *message)
+{
+	memcpy(&((struct life *)context)->note, message, sizeof(struct wire_note));
+	return 0;
+}
+
+static int ignore(void *context, struct chan_message *message)
+{
+	return 0;
+}
+
+static int keep_worker(void *context, struct chan_message *message)
+{
+	((struct life *)context)->worker = ((const struct wire_worker *)(const void *)message)->pid;
+	close(message->fd);
+	return 0;
+}
+
+/* Serves both sockets until *n is not 0. */
+static void await(const struct fixture *fixture, struct life *life, const int *n)
+{
+	static const struct chan_rule supervisor_rules[] = {
+		{WIRE_NOTE, sizeof(struct wire_note), false, keep_note},
+		{WIRE_READY, sizeof(struct wire_result), false, ignore},
+		{WIRE_PONG, sizeof(struct wire_plain), false, take_pong},
+		{0}};
+	static const struct chan_rule guard_rules[] = {
+		{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, ignore},
+		{WIRE_DATABASE, sizeof(struct wire_database), false, ignore},
+		{WIRE_WORKER, sizeof(struct wire_worker), true, keep_worker},
+		{WIRE_WORKER_ENDED, sizeof(struct wire_worker_ended), false, ignore},
+		{0}};
+	struct pollfd fds[] = {{.fd = fixture->supervisor, .events = POLLIN},
+			       {.fd = life->guard, .events = POLLIN}};
+
+	while (!*n) {
+		assert_in_range(poll(fds, 2, 30000), 1, 2);
+		if (fds[0].revents)
+			assert_int_equal(chan_serve(fixture->supervisor, supervisor_rules, life),
+					 0);
+		if (fds[1].revents)
+			assert_int_equal(chan_serve(life->guard, guard_rules, life), 0);
+	}
+}
+
+static void begin_life(struct fixture *fixture, struct life *life)
+{
+	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
+				       .role = WIRE_PEER_GUARD};
+	int ends[2];
+
+	*life = (struct life){0};
+	send_conf(fixture);
+	assert_int_equal(chan_pair(ends), 0);
+	assert_int_equal(chan_send(fixture->supervisor, &peer.header, ends[1]), 0);
+	close(ends[1]);
+	life->guard = ends[0];
+	life->engine = fork();
+	assert_true(life->engine >= 0);
+	if (life->engine == 0) {
+		close(ends[0]);
+		close(fixture->supervisor);
+		_exit(engine_run(fixture->engine));
+	}
+	close(fixture->engine);
+	await(fixture, life, &life->worker);
+}
+
+static void end_life(struct fixture *fixture, struct life *life)
+{
+	assert_int_equal(shutdown(fixture->supervisor, SHUT_WR), 0);
+	assert_int_equal(waitpid(life->engine, &fixture->status, 0), life->engine);
+	assert_int_equal(fixture->status, 0);
+	close(life->guard);
+}
+
+static void a_ping_is_answered(void **state)
+{
+	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	struct life life;
+
+	begin_life(*state, &life);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(
+			chan_send(((struct fixture *)*state)->supervisor, &ping.header, -1), 0);
+		life.n_pongs = 0;
+		await(*state, &life, &life.n_pongs);
+	}
+	end_life(*state, &life);
+}
+
+static void a_worker_that_is_stopped_is_killed_and_replaced(void **state)
+{
+	struct fixture *fixture = *state;
+	struct life life;
+	char expected[64];
+	pid_t stopped;
+
+	begin_life(fixture, &life);
+	/* The note comes before the next worker, and stays the last one: its end is not another. */
+	for (unsigned i = 0; i < 3; i++) {
+		stopped = life.worker;
+		life.worker = 0;
+		assert_int_equal(kill(stopped, SIGSTOP), 0);
+		await(fixture, &life, &life.worker);
+		assert_int_not_equal(life.worker, stopped);
+		assert_int_equal(kill(stopped, 0), -1);
+		(void)snprintf(expected, sizeof(expected), "worker %d was stopped: it is killed",
+			       stopped);
+		assert_string_equal(life.note.text, expected);
+	}
+	end_life(fixture, &life);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_trial_is_of_both_directories),	TEST(a_trial_says_what_does_not_load),
-		TEST(a_trial_tries_no_empty_directory), TEST(a_trial_refuses_what_an_engine_would),
+		TEST(a_trial_is_of_both_directories),
+		TEST(a_trial_says_what_does_not_load),
+		TEST(a_trial_tries_no_empty_directory),
+		TEST(a_trial_refuses_what_an_engine_would),
 		TEST(a_guard_is_told_of_each_database),
+		TEST(a_ping_is_answered),
+		TEST(a_worker_that_is_stopped_is_killed_and_replaced),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -16,6 +16,7 @@
 #include "../support/scratch.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/fanotify.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -80,7 +81,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 /* --- the fixture --- */
 
 struct fake_worker {
-	int fd;	       /* our end; -1: none */
+	int fd; /* our end; -1: none */
+	int32_t pid;
 	uint64_t scan; /* what it was given to do; 0: nothing */
 	uint64_t inode;
 };
@@ -353,8 +355,9 @@ static inline void assert_no_more_answers(void)
 /* Returns its index. */
 static inline unsigned start_worker(struct fixture *fixture)
 {
+	static int32_t pid = 4242;
 	const struct wire_worker message = {.header = WIRE_INIT(WIRE_WORKER, struct wire_worker),
-					    .pid = 4242};
+					    .pid = pid++};
 	unsigned i = 0;
 	int ends[2];
 
@@ -363,15 +366,44 @@ static inline unsigned start_worker(struct fixture *fixture)
 	assert_int_equal(chan_pair(ends), 0);
 	assert_int_equal(chan_send(fixture->engine, &message.header, ends[0]), 0);
 	close(ends[0]);
-	fixture->workers[i] = (struct fake_worker){.fd = ends[1]};
+	fixture->workers[i] = (struct fake_worker){.fd = ends[1], .pid = message.pid};
 	run(fixture);
 	return i;
 }
 
-static inline void lose_worker(struct fixture *fixture, unsigned i)
+/* A worker has gone; its engine has said nothing yet. */
+static inline void drop_worker(struct fixture *fixture, unsigned i)
 {
 	lose(&fixture->workers[i].fd);
+	fixture->workers[i].scan = 0;
 	run(fixture);
+}
+
+/* Its engine says how it ended. 0: of itself. */
+static inline void tell_end(struct fixture *fixture, unsigned i, int32_t number)
+{
+	const struct wire_worker_ended message = {
+		.header = WIRE_INIT(WIRE_WORKER_ENDED, struct wire_worker_ended),
+		.pid = fixture->workers[i].pid,
+		.signal = number,
+	};
+
+	assert_int_equal(chan_send(fixture->engine, &message.header, -1), 0);
+	run(fixture);
+}
+
+/* A worker is ended by a signal, as its engine says if there is one. */
+static inline void lose_worker_by(struct fixture *fixture, unsigned i, int32_t number)
+{
+	drop_worker(fixture, i);
+	if (fixture->engine >= 0)
+		tell_end(fixture, i, number);
+}
+
+/* A worker crashes. */
+static inline void lose_worker(struct fixture *fixture, unsigned i)
+{
+	lose_worker_by(fixture, i, SIGSEGV);
 }
 
 /* An engine with these signatures and one worker, the first. It takes the place of the one before,

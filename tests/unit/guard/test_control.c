@@ -58,7 +58,8 @@ static int setup(void **state)
 	if (sd_event_new(&fixture.event) < 0)
 		return -1;
 	fixture.gate.pool = pool_new(fixture.event, &callbacks, NULL);
-	return fixture.gate.pool ? connect_client(&fixture) : -1;
+	fixture.gate.findings = calloc(1, sizeof(*fixture.gate.findings));
+	return fixture.gate.pool && fixture.gate.findings ? connect_client(&fixture) : -1;
 }
 
 static void lose(int *fd)
@@ -74,6 +75,7 @@ static int teardown(void **state)
 
 	control_free(fixture->control);
 	pool_free(fixture->gate.pool);
+	free(fixture->gate.findings);
 	sd_event_unref(fixture->event);
 	lose(&fixture->engine);
 	lose(&fixture->worker);
@@ -187,7 +189,68 @@ static void assert_told(struct fixture *fixture, uint32_t first, uint32_t n)
 	assert_string_equal(ask(fixture, UINT32_MAX).database.name, "");
 }
 
+static struct control_poison_reply ask_poison(struct fixture *fixture, uint32_t index)
+{
+	const struct control_index_request request = {
+		.header = WIRE_INIT(WIRE_CONTROL_POISON, struct control_index_request),
+		.index = index,
+	};
+	struct control_poison_reply reply;
+
+	memset(&reply, 'x', sizeof(reply));
+	assert_int_equal(chan_send(fixture->client, &request.header, -1), 0);
+	run(fixture);
+	assert_int_equal(recv(fixture->client, &reply, sizeof(reply), MSG_DONTWAIT), sizeof(reply));
+	assert_int_equal(reply.header.type, WIRE_CONTROL_POISON_REPLY);
+	assert_int_equal(reply.index, index);
+	return reply;
+}
+
+/* Workers did not survive this file, under these signatures. */
+static void poison(struct fixture *fixture, uint64_t inode, uint64_t signatures)
+{
+	const struct finding_key key = {.id = {1, inode}, .signatures = signatures};
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/srv/%llu", (unsigned long long)inode);
+	(void)findings_add(fixture->gate.findings, &key, FINDING_POISON, true, "it crashed", path);
+	(void)findings_meet(fixture->gate.findings, &key);
+}
+
 /* --- tests --- */
+
+static void the_poison_that_was_met_last_is_told_of_first(void **state)
+{
+	struct fixture *fixture = *state;
+	struct control_poison_reply reply = ask_poison(fixture, 0);
+
+	assert_int_equal(reply.n, 0);
+	assert_string_equal(reply.path, "");
+	poison(fixture, 1, 0);
+	poison(fixture, 2, 0);
+	poison(fixture, 3, 99); /* what counts now are the others */
+	reply = ask_poison(fixture, 0);
+	assert_int_equal(reply.n, 2);
+	assert_string_equal(reply.path, "/srv/2");
+	assert_string_equal(reply.reason, "it crashed");
+	assert_int_equal(reply.met, 1);
+	assert_true(reply.since > 0);
+	assert_string_equal(ask_poison(fixture, 1).path, "/srv/1");
+	assert_string_equal(ask_poison(fixture, 2).path, "");
+	assert_int_equal(ask_poison(fixture, 2).n, 2);
+}
+
+static void only_the_last_poison_is_told_of(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint64_t i = 0; i < 2 * CONTROL_POISON_MAX; i++)
+		poison(fixture, i, 0);
+	assert_string_not_equal(ask_poison(fixture, CONTROL_POISON_MAX - 1).path, "");
+	assert_string_equal(ask_poison(fixture, CONTROL_POISON_MAX).path, "");
+	assert_string_equal(ask_poison(fixture, UINT32_MAX).path, "");
+	assert_int_equal(ask_poison(fixture, 0).n, 2 * CONTROL_POISON_MAX);
+}
 
 static void the_databases_of_the_current_engine_are_told_of(void **state)
 {
@@ -268,6 +331,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_databases_of_the_current_engine_are_told_of),
+		TEST(the_poison_that_was_met_last_is_told_of_first),
+		TEST(only_the_last_poison_is_told_of),
 		TEST(they_are_told_of_when_the_engine_has_died),
 		TEST(as_many_are_told_of_as_there_is_room_for),
 		TEST(an_engine_that_says_what_it_may_not_is_dropped),

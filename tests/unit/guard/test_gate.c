@@ -840,9 +840,9 @@ static void a_scan_joins_an_open_and_an_open_a_scan(void **state)
 	assert_told(&first, VERDICT_INFECTED, "Eicar-Test");
 	assert_int_equal(next_scan(fixture), 0);
 
-	ask(fixture, &first, "file", LANE_SCHEDULED);
-	ask(fixture, &second, "file", LANE_DEMAND);
-	fd = open_file(fixture, "file");
+	ask(fixture, &first, "other", LANE_SCHEDULED);
+	ask(fixture, &second, "other", LANE_DEMAND);
+	fd = open_file(fixture, "other");
 	assert_held(fd);
 	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
 	assert_answered(fd, false);
@@ -864,15 +864,15 @@ static void who_asks_is_told_when_it_cannot_be_scanned(void **state)
 	start_worker(fixture);
 	assert_int_equal(next_scan(fixture), inode_of("file"));
 	lose_worker(fixture, 0);
-	assert_told(&probe, VERDICT_FAILED, "its worker died");
+	assert_told(&probe, VERDICT_FAILED, "its worker died: Segmentation fault");
 
 	/* it waits, and then there is nobody to wait for; and at once */
-	ask(fixture, &probe, "file", LANE_DEMAND);
+	ask(fixture, &probe, "other", LANE_DEMAND);
 	assert_int_equal(probe.n_told, 0);
 	gate_engine_down(&fixture->gate);
 	assert_told(&probe, VERDICT_FAILED, "no engine is running");
 	assert_int_equal(probe.verdict.flags, WIRE_VERDICT_NO_ENGINE);
-	ask(fixture, &probe, "file", LANE_DEMAND);
+	ask(fixture, &probe, "other", LANE_DEMAND);
 	assert_told(&probe, VERDICT_FAILED, "no engine is running");
 	assert_int_equal(probe.verdict.flags, WIRE_VERDICT_NO_ENGINE);
 	assert_int_equal(fixture->gate.requests.n_requests, 0);
@@ -1014,6 +1014,8 @@ static void the_alert_says_who_caused_the_scan(void **state)
 
 	/* who opens comes before who asks */
 	for (unsigned i = 0; i < 2; i++) {
+		/* it is not what was found before */
+		scratch_write("file", "0123456789", i + 1);
 		if (i)
 			ask_with(fixture, &first, "file", &full_scan);
 		fd = open_file(fixture, "file");

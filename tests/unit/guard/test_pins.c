@@ -30,6 +30,33 @@ bool __wrap_group_forget_path_only(struct group *group, int fd)
 	return true;
 }
 
+/* So many more pieces of memory can be had. */
+static unsigned pieces = UINT32_MAX;
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+static bool take_piece(void)
+{
+	if (!pieces)
+		return false;
+	pieces--;
+	return true;
+}
+
+/* The compiler makes it of a malloc() that is filled with zeros. */
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return take_piece() ? __real_calloc(n, size) : NULL;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return take_piece() ? __real_malloc(size) : NULL;
+}
+
 struct fixture {
 	struct group group;
 	struct mounts mounts;
@@ -296,6 +323,25 @@ static void a_file_without_a_handle_must_not_be_marked(void **state)
 	assert_null(fixture->pins.by_id);
 }
 
+/* It costs a mark, and not the guard. */
+static void without_memory_a_file_must_not_be_marked(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct file_id id = {.device = 1, .inode = 1};
+
+	for (unsigned enough = 0; enough < 3; enough++) {
+		int r;
+
+		pieces = enough;
+		r = pins_add(&fixture->pins, fixture->filler, id, fixture->device);
+		pieces = UINT32_MAX;
+		assert_int_equal(r, -ENOMEM);
+		assert_null(fixture->pins.by_id);
+	}
+	pin(fixture, fixture->filler, id);
+	assert_non_null(fixture->pins.by_id);
+}
+
 #define PINS_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -310,6 +356,7 @@ int main(void)
 		PINS_TEST(each_that_is_too_many_takes_one),
 		PINS_TEST(where_marks_can_be_evicted_none_is_noted),
 		PINS_TEST(a_file_without_a_handle_must_not_be_marked),
+		PINS_TEST(without_memory_a_file_must_not_be_marked),
 	};
 
 	if (file_init() < 0) {

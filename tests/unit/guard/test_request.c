@@ -4,6 +4,25 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+/* While set there is no memory. */
+static bool no_memory;
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return no_memory ? NULL : __real_malloc(size);
+}
 
 struct fixture {
 	struct answers answers;
@@ -23,8 +42,7 @@ static int setup(void **state)
 	if (answers_init(&fixture.answers) < 0)
 		return -1;
 	event_table_init(&fixture.events, &fixture.answers.group, fixture.memory, ANSWERS_MAX);
-	request_table_init(&fixture.table, &fixture.events);
-	return 0;
+	return request_table_init(&fixture.table, &fixture.events);
 }
 
 static void deinit(struct fixture *fixture)
@@ -32,7 +50,7 @@ static void deinit(struct fixture *fixture)
 	request_table_deinit(&fixture->table);
 	fixture->initialized = false;
 	assert_int_equal(fixture->table.n_requests, 0);
-	assert_null(fixture->table.by_id);
+	assert_null(fixture->table.live);
 	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++)
 		assert_null(fixture->table.queues[lane]);
 	assert_int_equal(fixture->events.n_held, 0);
@@ -118,7 +136,8 @@ static void a_new_request_waits_and_is_found(void **state)
 	assert_int_equal(made->state.size, 7);
 	assert_int_equal(made->n_events, 0);
 	assert_int_equal(made->n_openers, 0);
-	assert_false(made->stale || made->timed_out || made->attempts || made->rescans);
+	assert_false(made->stale || made->timed_out || made->losses || made->crashes ||
+		     made->rescans);
 }
 
 static void only_the_same_file_is_found(void **state)
@@ -315,6 +334,23 @@ static void without_a_descriptor_there_is_no_request(void **state)
 	assert_int_equal(fixture->table.n_requests, 0);
 	assert_null(request_find(&fixture->table, file(1)));
 	assert_null(take(fixture));
+}
+
+/* All of it is there before the first open is held. */
+static void no_memory_is_needed_while_openers_wait(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct file_state file_state = {0};
+	struct request_table second;
+	bool all = true;
+
+	no_memory = true;
+	assert_int_equal(request_table_init(&second, &fixture->events), -ENOMEM);
+	for (uint64_t i = 0; i < 200 && all; i++)
+		all = request_new(&fixture->table, 0, file(i), &file_state, LANE_OPEN) != NULL;
+	no_memory = false;
+	assert_true(all);
+	request_table_deinit(&second);
 }
 
 static void the_table_is_bounded(void **state)
@@ -719,6 +755,7 @@ int main(void)
 		TEST(the_table_is_full_when_events_are_short),
 		TEST(the_most_urgent_lane_is_served_first),
 		TEST(only_lanes_up_to_the_last_are_served),
+		TEST(no_memory_is_needed_while_openers_wait),
 		TEST(what_goes_back_stays_in_its_lane),
 		TEST(an_opener_brings_a_request_forward),
 		TEST(a_more_urgent_asker_brings_a_request_forward),
