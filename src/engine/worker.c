@@ -36,7 +36,15 @@ static int worker_take_scan(void *context, struct chan_message *message)
 	return chan_send(worker->fd, &verdict.header, -1);
 }
 
+/* From a guard that has just taken over, and must know what is on its way from us. */
+static int worker_take_ping(void *context, struct chan_message *message)
+{
+	chan_pong(((const struct worker *)context)->fd);
+	return 0;
+}
+
 static const struct chan_rule worker_rules[] = {
+	{WIRE_PING, sizeof(struct wire_plain), false, worker_take_ping},
 	{WIRE_SCAN, sizeof(struct wire_scan), true, worker_take_scan},
 	{0},
 };

@@ -80,6 +80,22 @@ static void kept_add(struct kept *kept, int fd)
 		kept->is_kept[fd] = true;
 }
 
+static void estate_keep_roster(const struct roster *roster, struct kept *kept)
+{
+	if (!roster->engine)
+		return;
+	kept_add(kept, roster->engine_fd);
+	for (size_t i = 0; i < ROSTER_WORKERS_MAX; i++) {
+		const struct roster_worker *worker = &roster->workers[i];
+
+		if (!worker->fd)
+			continue;
+		kept_add(kept, worker->fd);
+		if (worker->is_busy)
+			kept_add(kept, worker->scan.fd);
+	}
+}
+
 static void estate_keep(const struct estate *estate, struct kept *kept)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -90,6 +106,7 @@ static void estate_keep(const struct estate *estate, struct kept *kept)
 	kept_add(kept, estate->group.fd);
 	kept_add(kept, estate->renames.fd);
 	kept_add(kept, estate->verdicts);
+	estate_keep_roster(&estate->roster, kept);
 	for (size_t i = 0; i < EVENTS_MAX; i++)
 		if (estate->events[i].held)
 			kept_add(kept, estate->events[i].fd);

@@ -13,6 +13,7 @@
 #include "findings.h"
 #include "group.h"
 #include "renames.h"
+#include "roster.h"
 
 #include <holdfast/control.h>
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ struct estate {
 	unsigned closes_epoch; /* of the group, when closes may have gone unseen last */
 	struct control_counters counters;
 	struct findings findings;
+	struct roster roster;
 	struct event *_Atomic deciding; /* what becomes of this open is being decided */
 	struct event events[EVENTS_MAX];
 };

@@ -417,6 +417,14 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	gate->estate->deciding = NULL;
 }
 
+/* What is being scanned may not be what the file is. */
+static void gate_make_stale(struct gate *gate, struct request *request)
+{
+	request->stale = true;
+	if (!request->waiting)
+		pool_note_stale(gate->pool, request);
+}
+
 /* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
  * itself drops the mark on write(), but not on a store through a mapping. */
 static void gate_closed_write(struct gate *gate, const struct group_event *closed)
@@ -435,7 +443,7 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 		request = request_find(&gate->requests, id);
 	}
 	if (request)
-		request->stale = true;
+		gate_make_stale(gate, request);
 	group_take(gate->group, closed);
 	close(fd);
 }
@@ -459,7 +467,7 @@ static void gate_on_missed_close(struct gate *gate)
 	group_forget_all(gate->group);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
-		request->stale = true;
+		gate_make_stale(gate, request);
 }
 
 /*
@@ -531,6 +539,29 @@ static int gate_compare_age(const void *a, const void *b)
 	return (*one)->arrived_us < (*other)->arrived_us   ? -1
 	       : (*one)->arrived_us > (*other)->arrived_us ? 1
 							   : 0;
+}
+
+/* A worker scans this file. Who waits for that joins the request, as soon as he is looked at. */
+static struct request *gate_on_adopted(void *context, const struct roster_scan *scan)
+{
+	struct gate *gate = context;
+	struct request *request;
+	struct look look = {0};
+
+	if (gate_look(gate, scan->fd, &look) < 0 || request_find(&gate->requests, look.id))
+		return NULL;
+	(void)gate_in_scope(gate, scan->fd);
+	request = gate_request(gate, scan->fd, &look, LANE_DEMAND);
+	if (!request)
+		return NULL;
+	request_claim(&gate->requests, request);
+	request->state = scan->state;
+	request->is_settled = scan->is_settled;
+	request->stale = scan->stale;
+	request->had_writer = true; /* for all we know */
+	/* Whoever died may have been holding writers up. */
+	group_let_writers_in(request->fd);
+	return request;
 }
 
 /* Events that were read, and given to nobody. */
@@ -610,6 +641,7 @@ void gate_start(struct gate *gate, bool has_crashed)
 		gate->estate->deciding = NULL;
 		if (deciding && deciding->held && has_crashed)
 			deciding->crashes++;
+		pool_adopt(gate->pool);
 		gate_drop_marks(gate);
 		gate_settle_held(gate);
 		gate_settle_inbox(gate, clock_monotonic_us());
@@ -1285,6 +1317,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.verdict = gate_on_verdict,
 		.lost = gate_on_lost,
 		.given_back = gate_on_given_back,
+		.adopted = gate_on_adopted,
 		.switched = gate_on_switched,
 		.idle = gate_on_idle,
 	};
@@ -1317,7 +1350,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	alert_init(&gate->alert, reporter);
 
 	*ret_what = "cannot make an event loop";
-	gate->pool = pool_new(event, &callbacks, gate);
+	gate->pool = pool_new(event, &estate->roster, &callbacks, gate);
 	if (!gate->pool)
 		return -ENOMEM;
 	r = remote_init(&gate->remote, gate->group);

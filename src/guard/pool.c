@@ -16,9 +16,6 @@
 /* So long an engine may take to say how a worker ended. */
 #define WORD_US CLOCK_US_PER_SEC
 
-/* Workers that have ended may still be known while their successors are announced. */
-#define ENGINE_WORKERS_MAX (2 * WIRE_WORKERS_MAX)
-
 struct engine;
 
 /* The files of signatures that an engine told of. */
@@ -36,9 +33,12 @@ struct worker {
 	struct request *request; /* NULL: idle */
 	uint64_t scan_id;
 	uint64_t deadline_us;
-	bool is_gone;	/* its socket is closed; until the deadline the engine may say why */
-	bool has_ended; /* the engine has said why: */
-	int32_t signal; /* see struct wire_worker_ended */
+	struct roster_worker *entry; /* NULL: it is not on the roster */
+	bool is_adopted;   /* until it has answered us, what it says may be for a guard before us */
+	bool is_inherited; /* so is what it scans */
+	bool is_gone;	   /* its socket is closed; until the deadline the engine may say why */
+	bool has_ended;	   /* the engine has said why: */
+	int32_t signal;	   /* see struct wire_worker_ended */
 };
 
 struct engine {
@@ -56,6 +56,7 @@ struct engine {
 
 struct pool {
 	sd_event *event;
+	struct roster *roster;
 	const struct pool_callbacks *callbacks;
 	void *context;
 	struct engine *engines;
@@ -65,20 +66,97 @@ struct pool {
 	struct wire_engine_info info;
 	unsigned generation;
 	uint64_t release_us; /* until then may scans of released engines end; 0: no such */
-	uint64_t next_id;
 };
 
-struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, void *context)
+struct pool *pool_new(sd_event *event, struct roster *roster,
+		      const struct pool_callbacks *callbacks, void *context)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
 
 	if (pool)
-		*pool = (struct pool){.event = event, .callbacks = callbacks, .context = context};
+		*pool = (struct pool){.event = event,
+				      .roster = roster,
+				      .callbacks = callbacks,
+				      .context = context};
 	return pool;
 }
 
+/* --- the roster --- */
+
+static void roster_enter(struct roster *roster, struct worker *worker)
+{
+	for (size_t i = 0; i < ROSTER_WORKERS_MAX; i++) {
+		struct roster_worker *entry = &roster->workers[i];
+
+		if (entry->fd)
+			continue;
+		entry->pid = worker->pid;
+		entry->is_busy = false;
+		entry->fd = worker->fd;
+		worker->entry = entry;
+		return;
+	}
+}
+
+static void roster_leave(struct worker *worker)
+{
+	if (worker->entry)
+		worker->entry->fd = 0;
+	worker->entry = NULL;
+}
+
+/* Nobody's signatures count. */
+static void roster_clear(struct roster *roster, struct engine *engine)
+{
+	struct worker *worker;
+
+	roster->engine = 0;
+	if (engine)
+		DL_FOREACH (engine->workers, worker)
+			roster_leave(worker);
+}
+
+static void roster_begin(struct roster *roster, const struct engine *engine)
+{
+	roster->info = engine->info;
+	memcpy(roster->databases, engine->databases.entries, sizeof(roster->databases));
+	roster->n_databases = engine->databases.n;
+	roster->engine_fd = engine->fd;
+	roster->engine = engine->pid;
+}
+
+/* After the worker has been given it: one that has it and is taken for idle does no harm, the other
+ * way round its file would wait. */
+static void roster_note_scan(struct worker *worker)
+{
+	struct roster_worker *entry = worker->entry;
+	const struct request *request = worker->request;
+
+	if (!entry)
+		return;
+	entry->deadline_us = worker->deadline_us;
+	entry->scan = (struct roster_scan){
+		.id = worker->scan_id,
+		.fd = request->fd,
+		.state = request->state,
+		.is_settled = request->is_settled,
+		.stale = request->stale,
+	};
+	entry->is_busy = true;
+}
+
+/* Before anything is done about its verdict. */
+static void roster_note_idle(struct worker *worker)
+{
+	if (worker->entry)
+		worker->entry->is_busy = false;
+}
+
+/* --- engines and workers --- */
+
 static void worker_free(struct worker *worker)
 {
+	roster_leave(worker);
 	DL_DELETE(worker->engine->workers, worker);
 	worker->engine->n_workers--;
 	sd_event_source_disable_unref(worker->source);
@@ -95,10 +173,12 @@ static void engine_free(struct engine *engine)
 	DL_DELETE(pool->engines, engine);
 	pool->n_engines--;
 	sd_event_source_disable_unref(engine->source);
+	if (pool->current == engine) {
+		roster_clear(pool->roster, engine);
+		pool->current = NULL;
+	}
 	if (engine->fd >= 0)
 		close(engine->fd);
-	if (pool->current == engine)
-		pool->current = NULL;
 	free(engine);
 }
 
@@ -217,6 +297,7 @@ static void worker_gone(struct worker *worker)
 
 struct worker_delivery {
 	struct worker *worker;
+	bool has_verdict;
 	struct wire_verdict verdict;
 };
 
@@ -227,11 +308,14 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 	const uint64_t deadline_us =
 		delivery->worker->engine->info.scan_deadline_ms * CLOCK_US_PER_MS;
 
+	if (delivery->worker->is_adopted && verdict->id != delivery->worker->scan_id)
+		return 0;
 	if (!delivery->worker->request || verdict->id != delivery->worker->scan_id ||
 	    verdict->verdict >= VERDICT_COUNT ||
 	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)) ||
 	    !wire_string_ok(verdict->warning, sizeof(verdict->warning)))
 		return -EPROTO;
+	delivery->has_verdict = true;
 	delivery->verdict = *verdict;
 	delivery->verdict.flags = 0;
 	/* It is what a full scan pauses for, and a worker may have been made to say anything. */
@@ -240,7 +324,19 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 	return 0;
 }
 
+/* It was asked when it was adopted. */
+static int worker_take_pong(void *context, struct chan_message *message)
+{
+	struct worker_delivery *delivery = context;
+
+	if (!delivery->worker->is_adopted)
+		return -EPROTO;
+	delivery->worker->is_adopted = false;
+	return 0;
+}
+
 static const struct chan_rule worker_rules[] = {
+	{WIRE_PONG, sizeof(struct wire_plain), false, worker_take_pong},
 	{WIRE_VERDICT, sizeof(struct wire_verdict), false, worker_take_verdict},
 	{0},
 };
@@ -262,9 +358,18 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	if (r < 0)
 		return 0;
 
+	if (!delivery.has_verdict && !(worker->is_inherited && !worker->is_adopted))
+		return 0;
+
+	roster_note_idle(worker);
+	worker->is_inherited = false;
 	worker->request = NULL;
 	engine_settle(worker->engine);
-	pool->callbacks->verdict(pool->context, request, &delivery.verdict);
+	if (delivery.has_verdict)
+		pool->callbacks->verdict(pool->context, request, &delivery.verdict);
+	else if (request)
+		/* The guard before us has read its verdict, and had no time to answer. */
+		pool->callbacks->given_back(pool->context, request);
 	pool->callbacks->idle(pool->context);
 	return 0;
 }
@@ -275,7 +380,12 @@ static void engine_become_current(struct engine *engine)
 {
 	struct pool *pool = engine->pool;
 	struct engine *other, *next;
+	struct worker *worker;
 
+	roster_clear(pool->roster, pool->current);
+	roster_begin(pool->roster, engine);
+	DL_FOREACH (engine->workers, worker)
+		roster_enter(pool->roster, worker);
 	pool->current = engine;
 	pool->databases = engine->databases;
 	pool->info = engine->info;
@@ -319,7 +429,7 @@ static int engine_take_worker(void *context, struct chan_message *message)
 {
 	struct engine *engine = context;
 	struct pool *pool = engine->pool;
-	bool is_welcome = engine->info.scan_deadline_ms && engine->n_workers < ENGINE_WORKERS_MAX;
+	bool is_welcome = engine->info.scan_deadline_ms && engine->n_workers < ROSTER_WORKERS_MAX;
 	struct worker *worker = is_welcome && !engine->retired ? calloc(1, sizeof(*worker)) : NULL;
 
 	if (!worker) {
@@ -341,7 +451,9 @@ static int engine_take_worker(void *context, struct chan_message *message)
 		return -ENOMEM;
 	}
 
-	if (pool->current != engine)
+	if (pool->current == engine)
+		roster_enter(pool->roster, worker);
+	else
 		engine_become_current(engine);
 	pool->callbacks->idle(pool->context);
 	return 0;
@@ -401,6 +513,8 @@ static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
 		/* The supervisor sees to another engine; until then the workers that are left go
 		 * on. */
 		engine->source = sd_event_source_disable_unref(engine->source);
+		if (pool->current == engine)
+			pool->roster->engine_fd = -1;
 		close(engine->fd);
 		engine->fd = -1;
 		engine_settle(engine);
@@ -433,6 +547,108 @@ int pool_add_engine(struct pool *pool, int fd, int32_t pid)
 	pool->n_engines++;
 	return 0;
 }
+
+/* --- taking over --- */
+
+/* What it is scanning. The descriptor was that of the request of the guard before us, and ours is a
+ * duplicate. */
+static void worker_inherit(struct worker *worker, int fd)
+{
+	struct pool *pool = worker->engine->pool;
+	struct roster_worker *entry = worker->entry;
+
+	worker->request = pool->callbacks->adopted(pool->context, &entry->scan);
+	if (worker->request) {
+		worker->is_inherited = true;
+		worker->scan_id = entry->scan.id;
+		entry->scan.fd = worker->request->fd;
+	} else {
+		entry->is_busy = false;
+	}
+	close(fd);
+}
+
+static void worker_adopt(struct engine *engine, struct roster_worker *entry)
+{
+	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	struct pool *pool = engine->pool;
+	struct worker *worker = calloc(1, sizeof(*worker));
+
+	if (!worker) {
+		/* It ends with its socket, and its engine forks another. */
+		close(atomic_exchange(&entry->fd, 0));
+		return;
+	}
+	*worker = (struct worker){
+		.engine = engine,
+		.fd = entry->fd,
+		.pid = entry->pid,
+		.entry = entry,
+		.deadline_us = entry->deadline_us,
+		.is_adopted = true,
+	};
+	DL_APPEND(engine->workers, worker);
+	engine->n_workers++;
+	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN, worker_on_readable,
+			    worker) < 0 ||
+	    sd_event_source_set_priority(worker->source, POOL_PRIORITY) < 0 ||
+	    chan_send(worker->fd, &ping.header, -1) < 0) {
+		worker_free(worker);
+		return;
+	}
+	if (entry->is_busy)
+		worker_inherit(worker, entry->scan.fd);
+}
+
+void pool_adopt(struct pool *pool)
+{
+	struct roster *roster = pool->roster;
+	struct engine *engine;
+
+	if (!roster->engine)
+		return;
+	engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return;
+	*engine = (struct engine){
+		.pool = pool,
+		.fd = roster->engine_fd,
+		.pid = roster->engine,
+		.info = roster->info,
+		.databases.n = roster->n_databases,
+	};
+	memcpy(engine->databases.entries, roster->databases, sizeof(roster->databases));
+	DL_APPEND(pool->engines, engine);
+	pool->n_engines++;
+	if (engine->fd >= 0 &&
+	    (sd_event_add_io(pool->event, &engine->source, engine->fd, EPOLLIN, engine_on_readable,
+			     engine) < 0 ||
+	     sd_event_source_set_priority(engine->source, POOL_PRIORITY - 1) < 0)) {
+		engine_free(engine);
+		return;
+	}
+	pool->current = engine;
+	pool->databases = engine->databases;
+	pool->info = engine->info;
+	pool->generation++;
+	pool->callbacks->switched(pool->context);
+	for (size_t i = 0; i < ROSTER_WORKERS_MAX; i++)
+		if (roster->workers[i].fd)
+			worker_adopt(engine, &roster->workers[i]);
+	engine_settle(engine);
+}
+
+void pool_note_stale(struct pool *pool, const struct request *request)
+{
+	struct worker *worker;
+
+	if (pool->current)
+		DL_FOREACH (pool->current->workers, worker)
+			if (worker->request == request && worker->entry)
+				worker->entry->scan.stale = true;
+}
+
+/* --- what there is --- */
 
 int32_t pool_engine(const struct pool *pool)
 {
@@ -468,13 +684,14 @@ bool pool_scan(struct pool *pool, struct request *request)
 
 	if (!worker)
 		return false;
-	scan.id = worker->scan_id = ++pool->next_id;
+	scan.id = worker->scan_id = ++pool->roster->next_id;
 	if (chan_send(worker->fd, &scan.header, request->fd) < 0) {
 		worker_lost(worker, POOL_KILLED, "");
 		return false;
 	}
 	worker->request = request;
 	worker->deadline_us = clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
+	roster_note_scan(worker);
 	return true;
 }
 
@@ -495,6 +712,7 @@ void pool_release(struct pool *pool, uint64_t until_us)
 {
 	struct engine *engine, *next;
 
+	roster_clear(pool->roster, pool->current);
 	pool->current = NULL;
 	pool->release_us = until_us;
 	DL_FOREACH_SAFE (pool->engines, engine, next)

@@ -14,6 +14,7 @@
  * The pool moves requests, it does not decide over them. It never waits.
  */
 #include "request.h"
+#include "roster.h"
 
 #include <systemd/sd-event.h>
 
@@ -37,6 +38,9 @@ struct pool_callbacks {
 	void (*verdict)(void *context, struct request *request, const struct wire_verdict *verdict);
 	/* The worker of this request was lost; why is for people. */
 	void (*lost)(void *context, struct request *request, enum pool_loss loss, const char *why);
+	/* A worker is scanning this for a guard before us. Returns the request that its verdict is
+	 * for, which no worker has; NULL: it is for nobody. */
+	struct request *(*adopted)(void *context, const struct roster_scan *scan);
 	/* Another engine's signatures are the current ones from now on. */
 	void (*switched)(void *context);
 	/* The worker of this request was taken away from it, see pool_release(). */
@@ -45,8 +49,10 @@ struct pool_callbacks {
 	void (*idle)(void *context);
 };
 
-/* pool_new() returns NULL when out of memory. pool_free() takes NULL and returns NULL. */
-struct pool *pool_new(sd_event *event, const struct pool_callbacks *callbacks, void *context);
+/* pool_new() keeps the roster, which must outlive the pool. Returns NULL when out of memory.
+ * pool_free() takes NULL and returns NULL. */
+struct pool *pool_new(sd_event *event, struct roster *roster,
+		      const struct pool_callbacks *callbacks, void *context);
 struct pool *pool_free(struct pool *pool);
 
 /*
@@ -54,6 +60,12 @@ struct pool *pool_free(struct pool *pool);
  * Returns 0 or a negative errno, -ENOSPC when there are too many; then fd stays the caller's.
  */
 int pool_add_engine(struct pool *pool, int fd, int32_t pid);
+
+/* pool_adopt() takes over the engine and the workers that are on the roster. */
+void pool_adopt(struct pool *pool);
+
+/* pool_note_stale() is called when a request that a worker has has become stale. */
+void pool_note_stale(struct pool *pool, const struct request *request);
 
 /* pool_engine() returns the pid of the current engine; 0: there is none. */
 int32_t pool_engine(const struct pool *pool);

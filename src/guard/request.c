@@ -141,6 +141,12 @@ void request_tell(struct request *request, const struct wire_verdict *verdict)
 	}
 }
 
+void request_claim(struct request_table *table, struct request *request)
+{
+	DL_DELETE(table->queues[request->lane], request);
+	request->waiting = false;
+}
+
 struct request *request_take(struct request_table *table, enum lane last)
 {
 	for (enum lane lane = LANE_OPEN; lane <= last; lane++) {
@@ -148,8 +154,7 @@ struct request *request_take(struct request_table *table, enum lane last)
 
 		if (!request)
 			continue;
-		DL_DELETE(table->queues[lane], request);
-		request->waiting = false;
+		request_claim(table, request);
 		return request;
 	}
 	return NULL;

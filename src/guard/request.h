@@ -128,6 +128,9 @@ void request_tell(struct request *request, const struct wire_verdict *verdict);
  * none waits there. */
 struct request *request_take(struct request_table *table, enum lane last);
 
+/* request_claim() takes this request, which waits. */
+void request_claim(struct request_table *table, struct request *request);
+
 /* request_put_back() queues a request again, ahead of the others of its lane: it has waited
  * already. */
 void request_put_back(struct request_table *table, struct request *request);

@@ -110,7 +110,6 @@ void service_equip_guard(struct service *service)
 	service_send_listener(service->current[CHILD_GUARD], WIRE_PEER_CONTROL,
 			      service->files->listeners.control);
 	service_introduce(service, CHILD_PORTER);
-	service_introduce(service, CHILD_ENGINE);
 	if (service->engine_down)
 		service_send(service->current[CHILD_GUARD], &down.header);
 }
@@ -221,10 +220,12 @@ void service_spawn_current(struct service *service, enum child_role role)
 	if (role == CHILD_GUARD)
 		standby_begin(service, child);
 	service_send_conf(child, service->snapshot);
-	if (role == CHILD_GUARD)
+	if (role == CHILD_GUARD) {
 		service_equip_guard(service);
-	else if (role == CHILD_PORTER)
+		service_introduce(service, CHILD_ENGINE);
+	} else if (role == CHILD_PORTER) {
 		service_send_listener(child, WIRE_PEER_SCAN, service->files->listeners.scan);
+	}
 }
 
 /* Seconds to wait before the next start. */
@@ -352,13 +353,13 @@ static bool service_lost_guard(struct service *service, const struct child *guar
 	bool has_successor;
 	struct child *child;
 
-	service->serving = 0;
 	if (service->protecting && !service->guard_lost_us)
 		service->guard_lost_us = clock_monotonic_us();
 	/* Engines that were finishing their scans did so for this guard. */
 	DL_FOREACH (service->children, child)
-		if (child->role == CHILD_ENGINE && child->ending)
+		if (child->role == CHILD_ENGINE && child->ending && child->pid != service->serving)
 			(void)kill(-child->pid, SIGKILL);
+	service->serving = 0;
 	has_successor = standby_take_over(service, guard, status);
 	if (!has_successor)
 		service_close_group(service);

@@ -183,7 +183,8 @@ void service_use_engine(struct service *service, const struct child *engine);
 struct child *service_adopt(struct service *service, enum child_role role, int channel);
 void service_forget(struct child *child);
 
-/* service_equip_guard() makes the current guard known to all, and the other way round. */
+/* service_equip_guard() makes the current guard known to all but the engine, and the other way
+ * round. */
 void service_equip_guard(struct service *service);
 
 /* service_kill_child() ends a child and what it has forked, at once. */

@@ -97,6 +97,10 @@ static void supervisor_guard_ready(struct service *service)
 {
 	const struct child *engine = service->current[CHILD_ENGINE];
 
+	/* One that has taken over has the engine of the guard before it; if that is still in force.
+	 */
+	if (engine && service->protecting && service->serving != engine->pid)
+		service_introduce(service, CHILD_ENGINE);
 	if (service->guard_lost_us)
 		supervisor_guard_replaced(service);
 	else

@@ -33,9 +33,11 @@ def start(place, volume, **options):
 @pytest.mark.parametrize("volume", ALL_FILESYSTEMS, indirect=True)
 def test_whoever_is_held_when_the_guard_is_killed_gets_the_right_answer(place, volume, infected, clean):
     service = start(place, volume)
-    service.stop_workers()
+    workers = service.stop_workers()
     openers = {path: [open_held(place, path) for _ in range(3)] for path in (infected, clean)}
     service.lose_guard()
+    assert all(opener.is_held() for path in openers for opener in openers[path])
+    service.continue_workers()
     assert [opener.opened().error for opener in openers[infected]] == ["EPERM"] * 3
     assert [opener.opened().content for opener in openers[clean]] == [CLEAN] * 3
     service.expect_found(infected)
@@ -43,6 +45,7 @@ def test_whoever_is_held_when_the_guard_is_killed_gets_the_right_answer(place, v
     restarts = service.status()["restarts"]
     assert (restarts["guard"], restarts["takeovers"], restarts["gaps"]) == (1, 1, 0)
     assert restarts["last"]["guard"]["reason"] == "ended by Killed"
+    assert service.workers() == workers and service.status()["counters"]["workers_lost"] == 0, "they go on"
     expect_protection(infected, clean)
 
 
@@ -52,6 +55,7 @@ def test_it_does_not_matter_how_the_guard_ends(place, volume, infected, clean, n
     service.stop_workers()
     openers = [open_held(place, path) for path in (infected, clean)]
     service.lose_guard(number)
+    service.continue_workers()
     assert [opener.opened().content for opener in openers] == [b"", CLEAN]
     expect_protection(infected, clean)
 

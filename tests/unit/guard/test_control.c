@@ -52,12 +52,14 @@ static int connect_client(struct fixture *fixture)
 static int setup(void **state)
 {
 	static struct fixture fixture;
+	static struct roster roster;
 
+	roster = (struct roster){0};
 	fixture = (struct fixture){.engine = -1, .worker = -1};
 	*state = &fixture;
 	if (sd_event_new(&fixture.event) < 0)
 		return -1;
-	fixture.gate.pool = pool_new(fixture.event, &callbacks, NULL);
+	fixture.gate.pool = pool_new(fixture.event, &roster, &callbacks, NULL);
 	fixture.gate.findings = calloc(1, sizeof(*fixture.gate.findings));
 	return fixture.gate.pool && fixture.gate.findings ? connect_client(&fixture) : -1;
 }
