@@ -126,13 +126,6 @@ struct wire_switched {
 };
 _Static_assert(sizeof(struct wire_switched) == 16, "wire format");
 
-struct wire_clone {
-	struct wire_header header;
-	int32_t gone; /* a guard or standby that has ended since; 0: none */
-	uint32_t unused;
-};
-_Static_assert(sizeof(struct wire_clone) == 16, "wire format");
-
 struct wire_take_over {
 	struct wire_header header;
 	int32_t predecessor;  /* the guard that has ended; 0: there was none */

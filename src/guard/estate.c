@@ -2,9 +2,9 @@
 #include "estate.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 struct estate *estate_new(const char **ret_what)
@@ -41,34 +41,34 @@ struct estate *estate_free(struct estate *estate)
 	return NULL;
 }
 
+/* Processes that ended before anybody heard of them: the supervisor has given them up. */
+static void estate_clear_given_up(struct estate *estate)
+{
+	for (size_t i = 0; i < ESTATE_MEMBERS_MAX; i++) {
+		struct pollfd channel = {.fd = estate->members[i].channel};
+
+		if (!channel.fd || poll(&channel, 1, 0) != 1 || !(channel.revents & POLLHUP))
+			continue;
+		/* In this order: the number must not be in here when it can be used again. */
+		estate->members[i].channel = 0;
+		close(channel.fd);
+	}
+}
+
 struct estate_member *estate_enter(struct estate *estate, int channel)
 {
+	estate_clear_given_up(estate);
 	for (size_t i = 0; i < ESTATE_MEMBERS_MAX; i++)
 		if (!estate->members[i].channel) {
-			estate->members[i].pid = 0;
 			estate->members[i].channel = channel;
 			return &estate->members[i];
 		}
 	return NULL;
 }
 
-void estate_leave(struct estate *estate, int32_t pid)
-{
-	for (size_t i = 0; pid && i < ESTATE_MEMBERS_MAX; i++) {
-		struct estate_member *member = &estate->members[i];
-		int channel = member->channel;
-
-		if (member->pid != pid || !channel)
-			continue;
-		/* In this order: the number must not be in here when it can be used again. */
-		member->channel = 0;
-		close(channel);
-	}
-}
-
 /* --- sweeping --- */
 
-/* Which descriptors stay; bounded by RLIMIT_NOFILE. */
+/* Which descriptors stay. */
 struct kept {
 	bool *is_kept;
 	unsigned n;
@@ -129,13 +129,11 @@ static void kept_close_others(const struct kept *kept)
 	(void)close_range(first, ~0u, 0);
 }
 
-void estate_sweep(const struct estate *estate)
+void estate_sweep(struct estate *estate)
 {
-	struct rlimit limit = {0};
-	struct kept kept = {0};
+	struct kept kept = {.n = ESTATE_DESCRIPTORS_MAX};
 
-	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	kept.n = (unsigned)limit.rlim_cur;
+	estate_clear_given_up(estate);
 	kept.is_kept = calloc(kept.n, sizeof(*kept.is_kept));
 	/* Without memory the descriptors stay open; nobody waits for that. */
 	if (!kept.is_kept)

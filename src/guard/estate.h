@@ -21,9 +21,11 @@
 /* The guard, those that wait, and some that come while others have not been cleared away. */
 #define ESTATE_MEMBERS_MAX 8
 
+/* The numbers of descriptors are below: the supervisor sets that limit at its start. */
+#define ESTATE_DESCRIPTORS_MAX 65536
+
 /* A process of the family. */
 struct estate_member {
-	_Atomic int32_t pid; /* 0: none, or one that is being made */
 	_Atomic int channel; /* its end of the channel to the supervisor; 0: this entry is free */
 };
 
@@ -31,9 +33,10 @@ struct estate {
 	struct group group;
 	struct renames renames;
 	struct estate_member members[ESTATE_MEMBERS_MAX];
-	_Atomic bool watching; /* marks are set: openers wait for whoever is the guard */
-	_Atomic int verdicts;  /* memory of verdicts.h; -1: there is none yet */
-	unsigned closes_epoch; /* of the group, when closes may have gone unseen last */
+	_Atomic bool watching;	      /* marks are set: openers wait for whoever is the guard */
+	_Atomic int verdicts;	      /* memory of verdicts.h; -1: there is none yet */
+	_Atomic bool may_miss_closes; /* events are being read, and one may get lost */
+	unsigned closes_epoch;	      /* of the group, when closes may have gone unseen last */
 	struct control_counters counters;
 	struct findings findings;
 	struct roster roster;
@@ -49,15 +52,12 @@ struct estate {
 struct estate *estate_new(const char **ret_what);
 struct estate *estate_free(struct estate *estate);
 
-/* estate_enter() notes a process of the family by its channel, before there is its pid. NULL: there
- * are too many. */
+/* estate_enter() notes a process of the family by its channel; those whose channel the supervisor
+ * has closed are forgotten. NULL: there are too many. */
 struct estate_member *estate_enter(struct estate *estate, int channel);
-
-/* estate_leave() forgets a process that has ended, and closes its channel; 0: none. */
-void estate_leave(struct estate *estate, int32_t pid);
 
 /*
  * estate_sweep() closes every descriptor that is not part of the estate: those that the guard
  * before had open for itself. No other process of the family may be opening any meanwhile.
  */
-void estate_sweep(const struct estate *estate);
+void estate_sweep(struct estate *estate);

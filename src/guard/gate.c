@@ -517,10 +517,14 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	struct group_event events[GROUP_BATCH];
 	uint64_t now = clock_monotonic_us();
 	bool lost;
-	int n = group_read(gate->group, events, &lost);
+	int n;
 
+	/* Until it is known that none was lost, a successor must take it that one was. */
+	gate->estate->may_miss_closes = true;
+	n = group_read(gate->group, events, &lost);
 	if (n < 0 || lost)
 		gate_on_lost_event(gate, n < 0 ? n : 0);
+	gate->estate->may_miss_closes = false;
 	for (int i = 0; i < n; i++)
 		gate_take(gate, &events[i], now);
 	gate_read_on(gate);
@@ -564,19 +568,26 @@ static struct request *gate_on_adopted(void *context, const struct roster_scan *
 	return request;
 }
 
+/* The guard died just after it had made an event of it. Before anything is answered: then a number
+ * may be another's. */
+static void gate_take_doubles(struct gate *gate)
+{
+	struct group_event events[GROUP_BATCH];
+	int n = group_left(gate->group, events);
+
+	for (int i = 0; i < n; i++)
+		if (events[i].type == GROUP_OPEN && event_find(&gate->events, events[i].fd))
+			group_take(gate->group, &events[i]);
+}
+
 /* Events that were read, and given to nobody. */
 static void gate_settle_inbox(struct gate *gate, uint64_t now)
 {
 	struct group_event events[GROUP_BATCH];
 	int n = group_left(gate->group, events);
 
-	for (int i = 0; i < n; i++) {
-		/* Or the guard died just after it had made an event of it. */
-		if (events[i].type == GROUP_OPEN && event_find(&gate->events, events[i].fd))
-			group_take(gate->group, &events[i]);
-		else
-			gate_take(gate, &events[i], now);
-	}
+	for (int i = 0; i < n; i++)
+		gate_take(gate, &events[i], now);
 }
 
 static void gate_settle_event(struct gate *gate, struct event *event)
@@ -614,8 +625,11 @@ static void gate_settle_held(struct gate *gate)
 	}
 	if (held)
 		qsort(held, n, sizeof(struct event *), gate_compare_age);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		gate_settle_event(gate, held[i]);
+		if (i % ANSWERS_BETWEEN_PROGRESS == 0)
+			gate->owner->progress(gate->owner_context);
+	}
 	free(held);
 }
 
@@ -632,20 +646,31 @@ static void gate_drop_marks(struct gate *gate)
 	gate_check_closes(gate);
 }
 
-void gate_start(struct gate *gate, bool has_crashed)
+void gate_note_crash(struct estate *estate, bool has_crashed)
 {
-	struct event *deciding = gate->estate->deciding;
+	struct event *deciding = atomic_exchange(&estate->deciding, NULL);
 
+	if (deciding && deciding->held && has_crashed)
+		deciding->crashes++;
+}
+
+static void gate_succeed(struct gate *gate)
+{
+	pool_adopt(gate->pool);
+	gate_drop_marks(gate);
+	if (gate->estate->may_miss_closes)
+		gate_on_missed_close(gate);
+	gate->estate->may_miss_closes = false;
+	gate_take_doubles(gate);
+	gate_settle_held(gate);
+	gate_settle_inbox(gate, clock_monotonic_us());
+}
+
+void gate_start(struct gate *gate)
+{
 	gate->started = true;
-	if (gate->estate->watching) {
-		gate->estate->deciding = NULL;
-		if (deciding && deciding->held && has_crashed)
-			deciding->crashes++;
-		pool_adopt(gate->pool);
-		gate_drop_marks(gate);
-		gate_settle_held(gate);
-		gate_settle_inbox(gate, clock_monotonic_us());
-	}
+	if (gate->estate->watching)
+		gate_succeed(gate);
 	gate->estate->watching = true;
 	gate_read_on(gate);
 }
@@ -1206,7 +1231,7 @@ static void gate_on_switched(void *context)
 	struct gate *gate = context;
 
 	gate->engine_down = false;
-	group_forget_all(gate->group);
+	gate_drop_marks(gate);
 	gate->owner->switched(gate->owner_context);
 }
 
@@ -1224,19 +1249,24 @@ void gate_engine_down(struct gate *gate)
 	gate_fail_waiting(gate);
 }
 
+static int gate_make_verdicts(struct gate *gate, const struct conf *conf)
+{
+	int old = gate->estate->verdicts, memory = old;
+
+	gate->verdicts = verdicts_new(conf->verdict_cache,
+				      gate->group->features.has[FEATURE_UNIQUE_MOUNT_IDS], &memory);
+	/* In this order: the number must not be in the estate when it can be used again. */
+	gate->estate->verdicts = memory;
+	if (old >= 0 && old != memory)
+		close(old);
+	return gate->verdicts ? 0 : -ENOMEM;
+}
+
 int gate_set_conf(struct gate *gate, const struct conf *conf)
 {
 	struct request *request, *next;
 
-	int memory = gate->estate->verdicts;
-
-	if (!gate->verdicts) {
-		gate->verdicts =
-			verdicts_new(conf->verdict_cache,
-				     gate->group->features.has[FEATURE_UNIQUE_MOUNT_IDS], &memory);
-		gate->estate->verdicts = memory;
-	}
-	if (!gate->verdicts)
+	if (!gate->verdicts && gate_make_verdicts(gate, conf) < 0)
 		return -ENOMEM;
 	gate->conf = conf;
 	gate_check_closes(gate);

@@ -67,12 +67,15 @@ struct gate {
 int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct outbox *reporter,
 	      const struct gate_callbacks *owner, void *context, const char **ret_what);
 
+/* gate_note_crash() is called before all else by a guard that follows another. has_crashed: that
+ * was ended by a fault of its own, so that the open it was deciding over may do the same to us. */
+void gate_note_crash(struct estate *estate, bool has_crashed);
+
 /*
  * gate_start() begins to read events, once there is a configuration and what it names is watched.
- * First come those that a guard before us has read and not answered. has_crashed: it was ended by a
- * fault of its own, so that the open it was deciding over may do the same to us.
+ * First come those that a guard before us has read and not answered.
  */
-void gate_start(struct gate *gate, bool has_crashed);
+void gate_start(struct gate *gate);
 
 /* gate_let_go() closes the group: every held open is let go, and there are no more. */
 void gate_let_go(struct gate *gate);

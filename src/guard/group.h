@@ -100,9 +100,7 @@ void group_let_writers_in(int fd);
  */
 bool group_ignore(struct group *group, int fd);
 
-/*
- * group_forget() takes that back for one file. Returns whether there was anything to take back.
- */
+/* group_forget() takes that back for one file. Returns whether it was marked, or once has been. */
 bool group_forget(struct group *group, int fd);
 
 /* group_forget_path_only() does it by a descriptor opened with O_PATH. */

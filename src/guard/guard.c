@@ -91,7 +91,7 @@ static int guard_try_start(struct guard *guard)
 	guard->started = true;
 	if (guard->estate->watching)
 		gate_mounts_changed(&guard->gate);
-	gate_start(&guard->gate, guard->order.has_crashed);
+	gate_start(&guard->gate);
 	guard_log_missing(guard);
 	guard_tell(guard, WIRE_READY, "");
 	return 0;
@@ -519,11 +519,11 @@ int guard_run(int channel, struct estate *estate, const struct wire_take_over *o
 	const char *what;
 	int r;
 
-	/* What the one before us had open for itself is closed, and its channel is not used again.
-	 */
-	estate_leave(estate, order->predecessor);
-	if (order->predecessor)
+	/* What the one before us had open for itself is closed. */
+	if (order->predecessor) {
 		estate_sweep(estate);
+		gate_note_crash(estate, order->has_crashed);
+	}
 	r = guard_init(&guard, &what);
 	if (r < 0) {
 		char problem[WIRE_TEXT_MAX];

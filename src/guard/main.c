@@ -38,6 +38,10 @@ int main(int argc, char **argv)
 	/* The kernel sends SIGIO when a lease is broken; ours last a microsecond. */
 	(void)signal(SIGIO, SIG_IGN);
 
+	/* A dump is written by a helper whose opens would wait for a successor, who waits for the
+	 * end of the dump. */
+	(void)prctl(PR_SET_DUMPABLE, 0);
+
 	/* A page that has to be read in while openers wait could wait for one of them. */
 	r = mlockall(MCL_CURRENT | MCL_FUTURE);
 	if (r < 0)

@@ -56,7 +56,6 @@ static void standby_be_born(struct standby *standby, struct estate_member *membe
 	};
 
 	standby->channel = member->channel;
-	member->pid = getpid();
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != standby->supervisor)
@@ -72,7 +71,6 @@ static int standby_take_clone(void *context, struct chan_message *message)
 	struct estate_member *member;
 	pid_t pid;
 
-	estate_leave(standby->estate, ((const struct wire_clone *)(const void *)message)->gone);
 	member = estate_enter(standby->estate, message->fd);
 	if (!member) {
 		close(message->fd);
@@ -100,7 +98,7 @@ static int standby_take_over(void *context, struct chan_message *message)
 
 static const struct chan_rule standby_rules[] = {
 	{WIRE_PING, sizeof(struct wire_plain), false, standby_take_ping},
-	{WIRE_CLONE, sizeof(struct wire_clone), true, standby_take_clone},
+	{WIRE_CLONE, sizeof(struct wire_plain), true, standby_take_clone},
 	{WIRE_TAKE_OVER, sizeof(struct wire_take_over), false, standby_take_over},
 	{0},
 };
@@ -111,11 +109,9 @@ static struct estate *standby_make_estate(const struct standby *standby)
 	struct estate *estate = estate_new(&what);
 	char problem[WIRE_TEXT_MAX];
 	struct wire_result failed;
-	struct estate_member *member;
 
 	if (estate) {
-		member = estate_enter(estate, standby->channel);
-		member->pid = getpid();
+		(void)estate_enter(estate, standby->channel);
 		return estate;
 	}
 	(void)snprintf(problem, sizeof(problem), "the guard cannot start: %s: %s", what,

@@ -186,8 +186,6 @@ struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids, int *memo
 
 	if (verdicts)
 		return verdicts;
-	if (*memory >= 0)
-		close(*memory);
 	*memory = memfd_create("holdfast-verdicts", MFD_CLOEXEC);
 	return *memory < 0 ? NULL : table_make(*memory, n, has_unique_mount_ids);
 }

@@ -46,7 +46,7 @@ struct verdicts;
 /*
  * verdicts_new() takes over the table in *memory, a memfd, or makes an empty one, with a new random
  * key, and another memfd, where there is none (-1) or one of another size: of at most this many
- * bytes, of one bucket at least. The caller owns *memory. NULL: out of memory. verdicts_free()
+ * bytes, of one bucket at least. The caller owns both memfds. NULL: out of memory. verdicts_free()
  * takes NULL and returns NULL.
  */
 struct verdicts *verdicts_new(size_t bytes, bool has_unique_mount_ids, int *memory);

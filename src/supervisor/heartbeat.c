@@ -79,7 +79,7 @@ static void heartbeat_ask(struct child *child)
 	} else if (child->pid) {
 		heartbeat_silent(child);
 	} else {
-		/* It was to be cloned, and is not there. */
+		log_error("a standby that was to be made is not there: another one is made");
 		service_forget(child);
 	}
 }

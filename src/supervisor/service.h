@@ -131,14 +131,12 @@ struct service {
 	uint64_t guard_lost_us; /* monotonic; 0: it is there, or has not been yet */
 	bool has_gap;		/* nobody has taken over from it */
 	bool engine_down;	/* the guard was told that there is none to be waited for */
-	pid_t standby_gone;   /* one that has ended, and whose channel the others have not closed; 0
-			       */
-	bool stands_alone;    /* there is no standby, and that was said */
-	bool test_only;	      /* the engine in force, or the last one, has no other signatures */
-	int64_t newest;	      /* its newest were made then, see wire_result; 0: not known */
-	uint64_t memory;      /* what it takes, bytes; 0: not known */
-	uint64_t age_look_us; /* CLOCK_BOOTTIME: age.c looks again; 0: not yet */
-	bool protecting;      /* has been since start */
+	bool stands_alone;	/* there is no standby, and that was said */
+	bool test_only;		/* the engine in force, or the last one, has no other signatures */
+	int64_t newest;		/* its newest were made then, see wire_result; 0: not known */
+	uint64_t memory;	/* what it takes, bytes; 0: not known */
+	uint64_t age_look_us;	/* CLOCK_BOOTTIME: age.c looks again; 0: not yet */
+	bool protecting;	/* has been since start */
 	bool stopping;
 };
 

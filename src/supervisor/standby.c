@@ -58,10 +58,7 @@ static unsigned standby_count(const struct service *service)
 /* Returns whether it was asked. */
 static bool standby_clone(struct service *service, struct child *maker)
 {
-	const struct wire_clone clone = {
-		.header = WIRE_INIT(WIRE_CLONE, struct wire_clone),
-		.gone = service->standby_gone,
-	};
+	const struct wire_plain clone = {.header = WIRE_INIT(WIRE_CLONE, struct wire_plain)};
 	int ends[2], r = chan_pair(ends);
 	struct child *child;
 
@@ -75,7 +72,6 @@ static bool standby_clone(struct service *service, struct child *maker)
 			service_forget(child);
 	}
 	close(ends[1]);
-	service->standby_gone = 0;
 	return child && r == 0;
 }
 
@@ -116,7 +112,6 @@ void standby_begin(struct service *service, struct child *first)
 	const struct wire_take_over order = {
 		.header = WIRE_INIT(WIRE_TAKE_OVER, struct wire_take_over)};
 
-	service->standby_gone = 0;
 	service->stands_alone = false;
 	for (unsigned i = 0; i < STANDBYS; i++)
 		(void)standby_clone(service, first);
@@ -138,10 +133,11 @@ static void standby_forget_made_by(struct service *service, const struct child *
 /* One that makes another at this moment takes over after that: no descriptor is on its way then. */
 static struct child *standby_choose(const struct service *service)
 {
-	struct child *pending = standby_find_pending(service);
+	const struct child *pending = standby_find_pending(service);
+	struct child *maker = pending ? pending->maker : NULL;
 
-	return pending && pending->maker && pending->maker->role == CHILD_STANDBY
-		       ? pending->maker
+	return maker && maker->role == CHILD_STANDBY && !maker->killed_us
+		       ? maker
 		       : standby_find_ready(service);
 }
 
@@ -190,7 +186,7 @@ void standby_lost(struct service *service, const struct child *child)
 {
 	standby_forget_made_by(service, child);
 	if (child->role == CHILD_STANDBY)
-		service->standby_gone = child->pid;
+		service_send_history(service);
 }
 
 /* --- giving up --- */
@@ -203,6 +199,7 @@ void standby_end_family(struct service *service)
 		if (child->role != CHILD_STANDBY)
 			continue;
 		child->ending = true;
+		child->killed_us = clock_monotonic_us();
 		service_kill_child(child);
 		if (!child->pid)
 			service_forget(child);

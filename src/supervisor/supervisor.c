@@ -170,7 +170,7 @@ static int supervisor_take_failed(void *context, struct chan_message *message)
 	memcpy(child->failure, result->text, sizeof(child->failure));
 	log_error("%s", result->text);
 	/* A reporter that refuses its first configuration waits for another; there is none. */
-	if (!child->ready)
+	if (!child->ready && child->pid)
 		(void)kill(child->pid, SIGKILL);
 	return 0;
 }
@@ -255,7 +255,7 @@ int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, 
 	if (r < 0 && r != -EAGAIN) {
 		/* It has ended, or is to end for breaking the protocol: SIGCHLD brings the rest. */
 		child->source = sd_event_source_disable_unref(child->source);
-		if (r == -EPROTO)
+		if (r == -EPROTO && child->pid)
 			(void)kill(child->pid, SIGKILL);
 	}
 	return 0;
@@ -306,6 +306,8 @@ static void supervisor_take_end(struct service *service, pid_t pid, int status)
 		else
 			(void)kill(pid, SIGKILL);
 	} else if (child) {
+		/* One that it has made may have said so already. */
+		supervisor_drain_standbys(service);
 		supervisor_drain(child);
 		service_bury(child, status);
 	}

@@ -62,6 +62,27 @@ def act_read(paths):
         reply(path=path, error=error, **told(content))
 
 
+def act_crowd(path, n):
+    """Opens a path n times at once, and tells how often which answer came."""
+    import threading
+
+    answers, lock = {}, threading.Lock()
+
+    def read():
+        error, _ = read_whole(path)
+        with lock:
+            answers[error] = answers.get(error, 0) + 1
+
+    threading.stack_size(65536)
+    threads = [threading.Thread(target=read) for _ in range(n)]
+    reply(about="crowd")
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reply(answers=answers)
+
+
 def act_hammer(clean, infected):
     """
     Opens over and over until standard input ends: clean files must always, infected ones never be readable. Tells
@@ -274,6 +295,7 @@ def act_write(steps):
 
 ACTIONS = {
     "read": act_read,
+    "crowd": act_crowd,
     "hammer": act_hammer,
     "overtake": act_overtake,
     "execute": act_execute,

@@ -621,7 +621,54 @@ def format_value(value):
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-class Service:
+class Workers:
+    """What tests do to the workers of a service. pids() is its own; directory, keeper and freezers are its."""
+
+    def workers(self, n=2):
+        """The workers, once there are n."""
+        return wait_until(
+            lambda: (pids := self.pids("worker")) and len(pids) == n and pids, f"there are {n} workers"
+        )
+
+    def stop_workers(self, n=2):
+        """Workers that stand still make every scan take as long as the test likes."""
+        pids = self.workers(n)
+        for pid in pids:
+            if pid not in self.freezers:
+                self.freezers[pid] = Freezer(self.directory / f"freezer{pid}", self.keeper, pid)
+            self.freezers[pid].freeze()
+        return pids
+
+    def holder(self):
+        """Of the workers that stand still, the one that has been given a file."""
+        (holder,) = wait_until(
+            lambda: [pid for pid in self.pids("worker") if has_unread(pid, 3)], "one of the workers has been asked"
+        )
+        return holder
+
+    def continue_workers(self, *pids):
+        """All that stand still, or these."""
+        for pid in pids or self.freezers:
+            self.freezers[pid].thaw()
+
+    def continue_idle_workers(self):
+        """All but the one that has been given a file."""
+        self.continue_workers(*set(self.freezers) - {self.holder()})
+
+    def end_freezers(self):
+        """When the workers have ended."""
+        while self.freezers:
+            self.freezers.popitem()[1].close()
+
+    def hold(self, place, path):
+        """An open that is held by a worker that stands still, while the other goes on."""
+        self.stop_workers()
+        opener = open_held(place, path)
+        self.continue_idle_workers()
+        return opener
+
+
+class Service(Workers):
     """
     One holdfastd with directories of its own.
 
@@ -814,12 +861,6 @@ class Service:
             lambda: (pids := self.pids("stdby")) and len(pids) == n and pids, f"there are {n} standbys"
         )
 
-    def workers(self, n=2):
-        """The workers, once there are n."""
-        return wait_until(
-            lambda: (pids := self.pids("worker")) and len(pids) == n and pids, f"there are {n} workers"
-        )
-
     def signal(self, role, number):
         """To all processes of a role."""
         self.disturbed = True
@@ -844,27 +885,6 @@ class Service:
             send_signal(pid, signal.SIGKILL)
         send_signal(self.process.pid, signal.SIGCONT)
         return guard
-
-    def stop_workers(self, n=2):
-        """Workers that stand still make every scan take as long as the test likes."""
-        pids = self.workers(n)
-        for pid in pids:
-            if pid not in self.freezers:
-                self.freezers[pid] = Freezer(self.directory / f"freezer{pid}", self.keeper, pid)
-            self.freezers[pid].freeze()
-        return pids
-
-    def holder(self):
-        """Of the workers that stand still, the one that has been given a file."""
-        (holder,) = wait_until(
-            lambda: [pid for pid in self.pids("worker") if has_unread(pid, 3)], "one of the workers has been asked"
-        )
-        return holder
-
-    def continue_workers(self, *pids):
-        """All that stand still, or these."""
-        for pid in pids or self.freezers:
-            self.freezers[pid].thaw()
 
     # After the test.
 
@@ -891,8 +911,7 @@ class Service:
             for process in self.processes():
                 send_signal(process.pid, signal.SIGKILL)
         self.process.wait(timeout=PATIENCE)
-        while self.freezers:
-            self.freezers.popitem()[1].close()
+        self.end_freezers()
         problems += self.accidents()
         assert not problems, "\n".join([*problems, "its log:", *self.lines(), "its stderr:", self.errors()])
 

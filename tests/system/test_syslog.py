@@ -5,6 +5,7 @@ FOUND lines where administrators look for them: in a real rsyslogd and a real sy
 Both are started in a mount namespace with a /run and a /dev of its own, so that neither the machine's log nor its
 /dev/log is touched. holdfastd is started there too; the openers are outside.
 """
+import gzip
 import json
 import os
 import re
@@ -57,6 +58,18 @@ ReadKMsg=no
 Audit=no
 """
 
+LOGROTATE_CONF = """
+{output} {{
+    rotate 100
+    compress
+    missingok
+    postrotate
+        kill -HUP $(cat {pid})
+    endscript
+}}
+"""
+
+needs_logrotate = pytest.mark.skipif(not shutil.which("logrotate"), reason="no logrotate: install it")
 needs_rsyslogd = pytest.mark.skipif(not shutil.which("rsyslogd"), reason="no rsyslogd: install rsyslog")
 needs_journald = pytest.mark.skipif(
     not JOURNALD.exists() or not os.path.ismount("/sys/fs/cgroup"),
@@ -74,6 +87,7 @@ class Namespace:
         self.directory = place.base / "namespace"
         self.directory.mkdir()
         self.output = self.directory / "rsyslog.out"
+        self.pid_file = self.directory / "rsyslog.pid"
         self.token = "namespace-" + place.base.name
         place.keeper.tell("token", self.token)
         self.daemons = []
@@ -118,8 +132,14 @@ class Namespace:
         conf = self.directory / "rsyslog.conf"
         conf.write_text(RSYSLOG_CONF.format(socket=socket, output=self.output))
         self.start(
-            "rsyslogd", "-n", "-f", conf, "-i", self.directory / "rsyslog.pid", until=lambda: self.exists(socket)
+            "rsyslogd", "-n", "-f", conf, "-i", self.pid_file, until=lambda: self.exists(socket)
         )
+
+    def rotate(self):
+        """Renames what rsyslogd has written, has it begin anew, and compresses the old file."""
+        conf = self.directory / "logrotate.conf"
+        conf.write_text(LOGROTATE_CONF.format(output=self.output, pid=self.pid_file))
+        self.run("logrotate", "--force", "--state", self.directory / "logrotate.state", conf)
 
     def start_journald(self, forward=False, owns_dev_log=False):
         self.write("/run/systemd/journald.conf.d/test.conf", JOURNALD_CONF.format(forward="yes" if forward else "no"))
@@ -277,6 +297,92 @@ def test_no_open_waits_for_a_syslog_that_hangs(place, namespace, volume):
         send_signal(daemon.pid, signal.SIGCONT)
     for path in paths:
         wait_until(lambda path=path: found_in_syslog(namespace, path), f"the line of {path} has arrived")
+
+
+def logged(directory):
+    """The lines in all files that rsyslogd has written, rotated ones too, read as one who may be held."""
+    text = b""
+    for path in directory.iterdir():
+        content = open_as("root", path).content
+        text += gzip.decompress(content) if path.suffix == ".gz" else content
+    return text.decode("utf-8", "surrogateescape").splitlines()
+
+
+def times_logged(directory, paths):
+    lines = logged(directory)
+    return {path: sum(bool(re.search(text_of(path) + "$", line)) for line in lines) for path in paths}
+
+
+@pytest.fixture
+def logs(namespace, volume):
+    """A protected directory that rsyslogd writes to."""
+    directory = volume.mkdir("home/logs")
+    namespace.output = directory / "all"
+    namespace.start_rsyslogd()
+    return directory
+
+
+@needs_rsyslogd
+@needs_logrotate
+def test_syslog_writes_and_rotates_in_a_protected_directory_while_an_open_is_held(place, namespace, volume, logs):
+    """Without any hold-timeout: who waited for what waits for us would wait until the end of the test."""
+    clean = volume.write("home/clean", CLEAN)
+    service = place.start(
+        include=volume / "home", hold_timeout="60m", alerts={"syslog": True}, command=namespace.command()
+    )
+    opener = service.hold(place, clean)
+    paths = [volume / f"home/{number}" for number in range(5)]
+    for path in paths:
+        create(path, EICAR)
+        assert open_as(NOBODY, path).error == "EPERM"
+        namespace.run("logger", f"beside {path}")
+        namespace.rotate()
+    wait_until(lambda: times_logged(logs, paths) == dict.fromkeys(paths, 1), "each line stands once in the logs")
+    assert len(list(logs.iterdir())) > 2, "nothing was rotated"
+    assert opener.is_held()
+    service.continue_workers()
+    assert opener.opened().content == CLEAN
+
+
+@needs_rsyslogd
+@needs_logrotate
+def test_syslog_writes_and_rotates_in_a_protected_directory_while_no_open_gets_a_verdict(
+    place, namespace, volume, logs
+):
+    """What it opens waits for hold-timeout, as everything does."""
+    service = place.start(
+        include=volume / "home", hold_timeout="1s", alerts={"syslog": True}, command=namespace.command()
+    )
+    paths = [volume / f"home/{number}" for number in range(3)]
+    for path in paths:
+        create(path, EICAR)
+        service.stop_workers()
+        assert open_as(NOBODY, path).content == EICAR
+        namespace.rotate()
+        service.continue_workers()
+    service.disturbed = True
+    wait_until(lambda: times_logged(logs, paths) == dict.fromkeys(paths, 1), "each line stands once in the logs")
+
+
+@needs_rsyslogd
+def test_no_open_waits_for_a_syslog_that_waits_for_us(place, namespace, volume, logs):
+    """Its log file is with a worker that stands still, and what we tell it must wait."""
+    paths = [volume.write(f"home/{number}", EICAR) for number in range(100)]
+    clean = volume.write("home/clean", CLEAN)
+    namespace.run("logger", "so that there is something to scan")
+    service = place.start(
+        include=volume / "home", hold_timeout="60m", alerts={"syslog": True}, command=namespace.command()
+    )
+    wait_until(lambda: logged(logs), "it has written")
+    service.stop_workers()
+    namespace.run("/bin/sh", "-c", f"kill -HUP $(cat {namespace.pid_file})")
+    namespace.run("logger", "so that it opens its file")
+    service.continue_idle_workers()
+    for path in paths:
+        assert open_as(NOBODY, path).error == "EPERM"
+    assert open_as(NOBODY, clean).content == CLEAN
+    service.continue_workers()
+    wait_until(lambda: times_logged(logs, paths) == dict.fromkeys(paths, 1), "each line stands once in the log")
 
 
 @needs_journald

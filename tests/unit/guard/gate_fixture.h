@@ -183,7 +183,7 @@ static inline int fixture_init(struct fixture *fixture)
 	if (mount_fixture_read(&fixture->gate.watch.mounts) < 0 ||
 	    gate_set_conf(&fixture->gate, fixture->conf) < 0)
 		return -1;
-	gate_start(&fixture->gate, false);
+	gate_start(&fixture->gate);
 	return 0;
 }
 

@@ -211,6 +211,60 @@ static void guards_add_to_what_others_wrote(void **state)
 	assert_found(1, 3000);
 }
 
+/* The table has outlived the guard before, and knows more than the file. */
+static void what_is_known_already_is_not_read(void **state)
+{
+	unsigned char old_key[VERDICTS_KEY_SIZE], key[VERDICTS_KEY_SIZE];
+	struct journal *journal;
+	unsigned fds;
+
+	make_file(3, old_key);
+	verdicts_key(*state, key);
+	fds = unit_count_fds();
+	journal = journal_open(directory, *state, true, problem, sizeof(problem));
+	assert_non_null(journal);
+	assert_int_equal(unit_count_fds(), fds + 1); /* the directory */
+	assert_int_equal(verdicts_count(*state), 0);
+	assert_true(has_key(*state, key));
+	assert_int_equal(file_size(), FILE_SIZE_OF(3));
+	add(*state, journal, 7);
+	assert_int_equal(file_size(), FILE_SIZE_OF(3));
+
+	/* The file is made the table's. */
+	assert_int_equal(journal_write(journal), 0);
+	assert_int_equal(unit_count_fds(), fds + 2);
+	assert_found(7, 7);
+	/* and from here on only added to */
+	add(*state, journal, 8);
+	assert_int_equal(journal_write(journal), 0);
+	assert_int_equal(file_size(), FILE_SIZE_OF(2));
+	assert_found(7, 8);
+	journal_free(journal);
+	assert_int_equal(unit_count_fds(), fds);
+}
+
+/* Even where nothing was added to it since: the one before may have been killed with tags on their
+ * way. */
+static void what_is_known_already_is_written_whether_or_not_there_is_more(void **state)
+{
+	struct verdict_tag tag = number(5);
+	struct journal *journal;
+
+	verdicts_add(*state, &tag);
+	journal = journal_open(directory, *state, true, problem, sizeof(problem));
+	assert_non_null(journal);
+	assert_int_equal(journal_write(journal), 0);
+	assert_found(5, 5);
+	journal_free(journal);
+}
+
+static void a_directory_that_others_can_change_is_refused_then_too(void **state)
+{
+	assert_int_equal(fchmod(directory, 0777), 0);
+	assert_null(journal_open(directory, *state, true, problem, sizeof(problem)));
+	assert_non_null(strstr(problem, "is open to others"));
+}
+
 static void what_was_not_written_is_not_found(void **state)
 {
 	struct journal *journal = open_journal(*state);
@@ -833,6 +887,9 @@ int main(void)
 		TEST(what_was_written_is_found_again),
 		TEST(what_was_taken_out_is_not_found_again),
 		TEST(guards_add_to_what_others_wrote),
+		TEST(what_is_known_already_is_not_read),
+		TEST(what_is_known_already_is_written_whether_or_not_there_is_more),
+		TEST(a_directory_that_others_can_change_is_refused_then_too),
 		TEST(what_was_not_written_is_not_found),
 		TEST(a_journal_keeps_its_directory),
 		TEST(what_was_written_outlives_a_kill),

@@ -358,6 +358,98 @@ static void another_process_has_other_tags_of_what_others_may_write(void **state
 	verdicts_free(next);
 }
 
+/* --- a table that outlives its process --- */
+
+/* Whoever takes it over sees what was in it, and goes on with it. */
+static void a_table_that_is_taken_over_is_the_same(void **state)
+{
+	int memory = -1, same;
+	struct verdicts *first = verdicts_new(BIG, has_unique_mount_ids(), &memory), *next;
+	struct verdict_tag tag, of_users;
+
+	assert_non_null(first);
+	assert_true(memory >= 0);
+	scratch_write("file", "", 0);
+	scratch_write("users", "", 0);
+	assert_int_equal(chmod("users", 0666), 0);
+	verdicts_closes_missed(first);
+	tag = tag_of(first, "file");
+	of_users = tag_of(first, "users");
+	verdicts_add(first, &tag);
+	verdicts_free(first);
+
+	same = memory;
+	next = verdicts_new(BIG, has_unique_mount_ids(), &memory);
+	assert_non_null(next);
+	assert_int_equal(memory, same);
+	assert_same(tag_of(next, "file"), tag);
+	assert_same(tag_of(next, "users"), of_users);
+	assert_true(verdicts_has(next, &tag));
+	assert_int_equal(verdicts_count(next), 1);
+	assert_int_equal(verdicts_capacity(next), verdicts_capacity(*state));
+	verdicts_free(next);
+	close(memory);
+}
+
+/* Returns whether a table of this size, over this memory, is the one that was there. It is closed
+ * then, and so is the memory. */
+static bool is_taken_over(int memory, size_t bytes, const struct verdict_tag *tag)
+{
+	unsigned fds = unit_count_fds();
+	struct verdicts *verdicts = verdicts_new(bytes, has_unique_mount_ids(), &memory);
+	bool is_same;
+
+	assert_non_null(verdicts);
+	/* one memory, whichever that is */
+	assert_int_equal(unit_count_fds(), fds);
+	is_same = verdicts_has(verdicts, tag);
+	assert_int_equal(verdicts_count(verdicts), is_same);
+	verdicts_free(verdicts);
+	close(memory);
+	return is_same;
+}
+
+static int make_memory(size_t bytes, struct verdict_tag *ret_tag)
+{
+	int memory = -1;
+	struct verdicts *verdicts = verdicts_new(bytes, has_unique_mount_ids(), &memory);
+
+	assert_non_null(verdicts);
+	*ret_tag = tag_of(verdicts, "file");
+	verdicts_add(verdicts, ret_tag);
+	verdicts_free(verdicts);
+	return memory;
+}
+
+static void one_that_is_of_another_size_or_unfinished_is_made_anew(void **state)
+{
+	const size_t zero = 0;
+	struct verdict_tag tag;
+	struct stat status;
+	int memory;
+
+	scratch_write("file", "", 0);
+	memory = make_memory(BIG, &tag);
+	assert_true(is_taken_over(memory, BIG, &tag));
+	memory = make_memory(BIG, &tag);
+	assert_false(is_taken_over(memory, 2 * BIG, &tag));
+	memory = make_memory(BIG, &tag);
+	assert_false(is_taken_over(memory, BIG / 2, &tag));
+	/* Its owner ended before it had a key, or a size. */
+	memory = make_memory(BIG, &tag);
+	assert_int_equal(pwrite(memory, &zero, sizeof(zero), 0), sizeof(zero));
+	assert_false(is_taken_over(memory, BIG, &tag));
+	memory = make_memory(BIG, &tag);
+	assert_int_equal(ftruncate(memory, 0), 0);
+	assert_false(is_taken_over(memory, BIG, &tag));
+	/* it is of nobody's but the family's */
+	memory = make_memory(BIG, &tag);
+	assert_int_equal(fstat(memory, &status), 0);
+	assert_int_equal(status.st_nlink, 0);
+	assert_int_equal(fcntl(memory, F_GETFD), FD_CLOEXEC);
+	close(memory);
+}
+
 static void other_signatures_make_another_tag(void **state)
 {
 	scratch_write("file", "", 0);
@@ -960,6 +1052,8 @@ int main(void)
 		TEST(a_change_makes_another_tag),
 		TEST(a_file_rewritten_in_disguise_has_another_tag),
 		TEST(a_file_has_one_tag_under_all_its_names),
+		TEST(a_table_that_is_taken_over_is_the_same),
+		TEST(one_that_is_of_another_size_or_unfinished_is_made_anew),
 		TEST(other_signatures_make_another_tag),
 		TEST(another_table_makes_other_tags),
 		TEST(a_table_with_the_same_key_makes_the_same_tags),
