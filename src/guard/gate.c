@@ -590,13 +590,23 @@ static void gate_settle_inbox(struct gate *gate, uint64_t now)
 		gate_take(gate, &events[i], now);
 }
 
+/* Its file is not looked at, which may be what they crashed over. */
+static void gate_give_up(struct gate *gate, struct event *event)
+{
+	const struct wire_verdict verdict =
+		wire_verdict_make(VERDICT_FAILED, "guards have crashed over it");
+	int32_t pid = event->pid;
+	unsigned crashes = event->crashes;
+
+	(void)gate_answer_at_once(gate, event, (struct file_id){0}, &verdict);
+	log_error("%u guards have crashed over an open of process %d: it is answered by on-failure",
+		  crashes, pid);
+}
+
 static void gate_settle_event(struct gate *gate, struct event *event)
 {
 	if (event->crashes >= GUARD_CRASHES_MAX) {
-		log_error("%u guards have crashed over an open of process %d: it is answered by "
-			  "on-failure",
-			  event->crashes, event->pid);
-		gate_cannot_hold(gate, event, (struct file_id){0});
+		gate_give_up(gate, event);
 		return;
 	}
 	/* Whoever died may have been holding writers up. */

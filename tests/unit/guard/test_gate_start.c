@@ -524,6 +524,8 @@ static void an_open_over_which_two_have_crashed_is_answered_by_on_failure(void *
 
 		lines[0] = '\0';
 		fixture->n_denied = 0;
+		scratch_write("other", "0123456789",
+			      (size_t)allow + 1); /* nothing is known of it */
 		set(fixture, "on-failure", allow ? "allow" : "deny");
 		other = open_file(fixture, "other");
 		fake.now_us++;
@@ -590,6 +592,7 @@ static void crashes_are_forgotten_with_the_open(void **state)
 	send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
 	assert_answered(fd, false);
 
+	scratch_write("file", "another", 7); /* nothing is known of it */
 	fd = open_file(fixture, "file");
 	leave_undecided(fixture, fd);
 	succeed(fixture, true);

