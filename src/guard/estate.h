@@ -33,8 +33,9 @@ struct estate {
 	struct group group;
 	struct renames renames;
 	struct estate_member members[ESTATE_MEMBERS_MAX];
-	_Atomic bool watching;	      /* marks are set: openers wait for whoever is the guard */
-	_Atomic int verdicts;	      /* memory of verdicts.h; -1: there is none yet */
+	int64_t started_at;    /* when the first guard began, seconds since the epoch; 0: not yet */
+	_Atomic bool watching; /* marks are set: openers wait for whoever is the guard */
+	_Atomic int verdicts;  /* memory of verdicts.h; -1: there is none yet */
 	_Atomic bool may_miss_closes; /* events are being read, and one may get lost */
 	unsigned closes_epoch;	      /* of the group, when closes may have gone unseen last */
 	struct control_counters counters;

@@ -45,7 +45,6 @@ struct guard {
 	sd_event_source *reporter_source; /* the reporter can be written to again */
 	struct conf *conf;
 	struct wire_history history;
-	int64_t started_at;
 	bool started; /* the marks are set */
 };
 
@@ -285,7 +284,7 @@ static int guard_take_control(struct guard *guard, int fd)
 					     .gate = &guard->gate,
 					     .scheduler = guard->scheduler,
 					     .history = &guard->history,
-					     .started_at = guard->started_at,
+					     .started_at = guard->estate->started_at,
 					     .supervisor = guard->channel,
 				     });
 	return guard->control ? 0 : -ENOMEM;
@@ -514,7 +513,6 @@ int guard_run(int channel, struct estate *estate, const struct wire_take_over *o
 		.channel = channel,
 		.estate = estate,
 		.order = *order,
-		.started_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC),
 	};
 	const char *what;
 	int r;
@@ -524,6 +522,8 @@ int guard_run(int channel, struct estate *estate, const struct wire_take_over *o
 		estate_sweep(estate);
 		gate_note_crash(estate, order->has_crashed);
 	}
+	if (!estate->started_at)
+		estate->started_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 	r = guard_init(&guard, &what);
 	if (r < 0) {
 		char problem[WIRE_TEXT_MAX];

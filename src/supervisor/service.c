@@ -307,7 +307,7 @@ static void service_explain_end(struct child *child, int status)
 	if (*child->failure)
 		(void)snprintf(child->reason, sizeof(child->reason), "%s", child->failure);
 	else if (WIFSIGNALED(status))
-		(void)snprintf(child->reason, sizeof(child->reason), "ended by %s",
+		(void)snprintf(child->reason, sizeof(child->reason), "was ended by %s",
 			       strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(child->reason, sizeof(child->reason), "ended with status %d",

@@ -403,7 +403,8 @@ static int supervisor_init(struct service *service)
 				 service);
 }
 
-/* Waits until no child of a role is left, and kills what is left at the deadline. */
+/* Waits until no child of a role is left, and kills what is left at the deadline. What cannot be
+ * killed, as it waits for a disk, is left to init. */
 static void supervisor_await_end(struct service *service, enum child_role role)
 {
 	uint64_t deadline = clock_monotonic_us() + STOP_US;
@@ -412,7 +413,7 @@ static void supervisor_await_end(struct service *service, enum child_role role)
 
 	(void)sigemptyset(&chld);
 	(void)sigaddset(&chld, SIGCHLD);
-	while (service_end(service, role)) {
+	while (service_end(service, role) && clock_monotonic_us() < deadline + STOP_US) {
 		supervisor_reap(service);
 		if (clock_monotonic_us() > deadline)
 			service_kill(service, role);

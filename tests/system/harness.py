@@ -634,10 +634,15 @@ class Workers:
         """Workers that stand still make every scan take as long as the test likes."""
         pids = self.workers(n)
         for pid in pids:
-            if pid not in self.freezers:
-                self.freezers[pid] = Freezer(self.directory / f"freezer{pid}", self.keeper, pid)
-            self.freezers[pid].freeze()
+            self.freeze(pid)
         return pids
+
+    def freeze(self, pid):
+        """A process that hangs: one that is stopped by a signal is seen, and killed."""
+        if pid not in self.freezers:
+            self.freezers[pid] = Freezer(self.directory / f"freezer{pid}", self.keeper, pid)
+        self.freezers[pid].freeze()
+        return pid
 
     def holder(self):
         """Of the workers that stand still, the one that has been given a file."""
@@ -647,7 +652,7 @@ class Workers:
         return holder
 
     def continue_workers(self, *pids):
-        """All that stand still, or these."""
+        """All that stand still, or these, which may be others than workers."""
         for pid in pids or self.freezers:
             self.freezers[pid].thaw()
 

@@ -276,14 +276,23 @@ def test_a_change_to_notify_lets_go_who_is_held(place, volume, infected, clean):
     service.expect_found(infected)
 
 
+def start_patient(place, volume):
+    """One that does not kill who hangs."""
+    service = place.service(include=volume / "home")
+    service.sections["service"]["heartbeat"] = "60s"
+    service.write_config()
+    return service.start()
+
+
 def test_a_reload_that_is_refused_in_its_last_step_changes_nothing(place, volume, infected, clean):
     """The guard has the new configuration waiting when the reporter, which had agreed, dies."""
-    service = place.start(include=volume / "home")
+    service = start_patient(place, volume)
     new_log = service.log.with_name("new.log")
     service.sections["on-access"]["mode"] = "notify"
     service.sections["alerts"]["log-file"] = new_log
     service.write_config()
-    (guard,) = service.signal("guard", signal.SIGSTOP)
+    guard = service.freeze(service.pid("guard"))
+    service.disturbed = True
     after = service.position()
     send_signal(service.process.pid, signal.SIGHUP)
     # The reporter is asked right before the guard, and opens its log before it agrees.
@@ -292,7 +301,7 @@ def test_a_reload_that_is_refused_in_its_last_step_changes_nothing(place, volume
     wait_until(lambda: sleeps(reporter) and sleeps(service.process.pid), "the guard has been asked")
     service.signal("report", signal.SIGKILL)
     service.expect(r"reload refused", after)
-    send_signal(guard, signal.SIGCONT)
+    service.continue_workers(guard)
 
     assert service.status()["mode"] == "block"
     expect_protection(infected, clean)
@@ -315,14 +324,14 @@ def test_the_engine_outlives_guards_that_are_killed(place, volume, infected, cle
 
 def test_the_engine_outlives_a_guard_that_it_has_never_met(place, volume, infected, clean):
     """It gets to know of that guard when it is gone already."""
-    service = place.start(include=volume / "home")
-    (engine,) = service.signal("engine", signal.SIGSTOP)
+    service = start_patient(place, volume)
+    engine = service.freeze(service.pid("engine"))
     guard = None
     for _ in range(3):
         guard = other_pid(service, "guard", guard)
-        service.signal("guard", signal.SIGKILL)
-    send_signal(engine, signal.SIGCONT)
-    service.expect(r"a new guard is protecting again")
+        service.lose_guard()
+        service.standbys()
+    service.continue_workers(engine)
     assert service.pid("engine") == engine and service.status()["restarts"]["engine"] == 0
     expect_protection(infected, clean)
 

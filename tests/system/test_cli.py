@@ -121,7 +121,7 @@ def test_status_counts_restarts_and_tells_the_gap(place, volume):
     service.lose_guard()
     restarts = service.status()["restarts"]
     assert restarts["guard"] == restarts["takeovers"] == 1 and restarts["last_takeover_us"] > 0
-    assert restarts["last"]["guard"]["reason"] == "ended by Killed"
+    assert restarts["last"]["guard"]["reason"] == "was ended by Killed"
     service.lose_family()
     service.expect("a new guard is protecting again")
     restarts = service.status()["restarts"]

@@ -5,7 +5,6 @@ then what befalls a machine without anybody meaning it.
 """
 import os
 import shutil
-import signal
 import time
 
 import pytest
@@ -16,7 +15,6 @@ from harness import (
     expect_protection,
     open_as,
     run,
-    send_signal,
     start_steps,
     take_steps,
     wait_until,
@@ -52,12 +50,12 @@ def test_a_lease_does_not_hide_that_a_file_was_written_to(place, volume):
     service = place.start(include=volume / "home")
     service.disturbed = True
     verify(path)
-    (guard,) = service.signal("guard", signal.SIGSTOP)
+    guard = service.freeze(service.pid("guard"))
     writer = start_steps(
         NOBODY, *stores(path, EICAR), ("open", "lease", path, ["O_RDONLY"]), ("lease", "lease"), ("wait",)
     )
     place.keep(writer).wait_for_about()
-    send_signal(guard, signal.SIGCONT)
+    service.continue_workers(guard)
     wait_until(lambda: service.status()["counters"]["read_errors"], "the guard has met the lease")
     writer.go_on()
     writer.finish()

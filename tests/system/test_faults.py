@@ -308,7 +308,7 @@ def test_when_the_supervisor_is_killed_everything_ends_and_nobody_is_held(place,
 def test_a_guard_that_hangs_does_not_outlive_the_supervisor(place, volume, clean):
     """There would be nobody left to kill it."""
     service = start(place, volume)
-    service.signal("guard", signal.SIGSTOP)
+    service.freeze(service.pid("guard"))
     opener = open_held(place, clean)
     service.signal("holdfastd", signal.SIGKILL)
     assert opener.opened().content == CLEAN

@@ -27,7 +27,7 @@ from test_faults import BOTH_ANSWERS, crash, start
 def lose_holder(service, n_lost, end=crash):
     """Ends the worker that has the file; the next that stands still is given it when that has been noticed."""
     service.disturbed = True
-    end(service.holder())
+    end(service, service.holder())
     wait_until(lambda: service.status()["counters"]["workers_lost"] == n_lost, "the guard has noticed")
 
 
@@ -143,7 +143,7 @@ def test_who_kills_workers_does_not_have_malware_let_through(place, volume, infe
     service.stop_workers(4)
     opener = open_held(place, infected)
     for n_lost in range(1, 4):
-        lose_holder(service, n_lost, lambda pid: send_signal(pid, signal.SIGKILL))
+        lose_holder(service, n_lost, lambda _, pid: send_signal(pid, signal.SIGKILL))
         assert opener.is_held(), "that says nothing about the file"
     service.continue_workers()
     assert opener.opened().error == "EPERM"
@@ -155,9 +155,9 @@ def test_one_crash_among_killed_workers_is_none_too_many(place, volume, infected
     service = start(place, volume, on_failure="allow", engine={"workers": 4})
     service.stop_workers(4)
     opener = open_held(place, infected)
-    lose_holder(service, 1, lambda pid: send_signal(pid, signal.SIGKILL))
+    lose_holder(service, 1, lambda _, pid: send_signal(pid, signal.SIGKILL))
     lose_holder(service, 2, crash)
-    lose_holder(service, 3, lambda pid: send_signal(pid, signal.SIGKILL))
+    lose_holder(service, 3, lambda _, pid: send_signal(pid, signal.SIGKILL))
     service.continue_workers()
     assert opener.opened().error == "EPERM"
     assert service.status()["poison"]["files"] == 0

@@ -21,7 +21,6 @@ from harness import (
     is_sanitized,
     open_as,
     open_held,
-    read_process,
     send_signal,
     start_holdfast,
     wait_until,
@@ -309,11 +308,10 @@ def wait_for_gap(service, old):
         engines, others = engines_and_others()
         if len(engines) != 1 or engines == [old] or others:
             return None
-        send_signal(engines[0], signal.SIGSTOP)
-        wait_until(lambda: not (state := read_process(engines[0])) or state.state in "TZ", "it stands still")
+        service.freeze(engines[0])
         if engines_and_others() == [engines, []]:
             return engines[0]
-        send_signal(engines[0], signal.SIGCONT)  # it was about to have a child look at the files
+        service.continue_workers(engines[0])  # it was about to have a child look at the files
         return None
 
     return wait_until(stop_loading, "an engine loads", 120)
@@ -338,7 +336,7 @@ def test_opens_while_no_engine_is_loaded(place, volume, large_set, policy):
     held = [open_held(place, path) for path in (b, unknown)]
     assert service.status()["held"] == 2
     scan = start_holdfast(service, "scan", unknown)
-    send_signal(engine, signal.SIGCONT)
+    service.continue_workers(engine)
     assert [opened.opened(60).error for opened in held] == ["EPERM", None]
     assert scan.communicate(timeout=60) and scan.returncode == 0
     service.expect("configuration and signatures reloaded", after, 60)
@@ -358,7 +356,7 @@ def test_opens_wait_for_the_new_engine_no_longer_than_is_said(place, volume, lar
     opened = open_as(NOBODY, b)
     assert (opened.error, opened.content) == ((None, B) if policy == "allow" else ("EPERM", b""))
     assert service.status()["counters"]["timeouts"] == 1
-    send_signal(engine, signal.SIGCONT)
+    service.continue_workers(engine)
     service.expect("configuration and signatures reloaded", after, 60)
     wait_until(lambda: open_as(NOBODY, b).error == "EPERM", "the new signature is in force")
     service.disturbed = True

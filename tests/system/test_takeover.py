@@ -44,7 +44,7 @@ def test_whoever_is_held_when_the_guard_is_killed_gets_the_right_answer(place, v
     assert not service.match("the guard is gone")
     restarts = service.status()["restarts"]
     assert (restarts["guard"], restarts["takeovers"], restarts["gaps"]) == (1, 1, 0)
-    assert restarts["last"]["guard"]["reason"] == "ended by Killed"
+    assert restarts["last"]["guard"]["reason"] == "was ended by Killed"
     assert service.workers() == workers and service.status()["counters"]["workers_lost"] == 0, "they go on"
     expect_protection(infected, clean)
 

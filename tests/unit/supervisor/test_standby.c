@@ -93,7 +93,7 @@ static void a_standby_that_ends_is_replaced(void)
 	clone = make(left);
 	assert_int_equal(count_standbys(), 2);
 	assert_int_equal(ended(WIRE_ENDED_STANDBY), 1);
-	assert_string_equal(service->history.ended[WIRE_ENDED_STANDBY].reason, "ended by Killed");
+	assert_string_equal(service->history.ended[WIRE_ENDED_STANDBY].reason, "was ended by Killed");
 	assert_int_equal(ended(WIRE_ENDED_GUARD), 0);
 	assert_true(logged("the standby of holdfast-guard"));
 	/* who has ended is said once */
@@ -248,7 +248,7 @@ static void a_standby_follows_at_once(void)
 	assert_int_equal(service->history.last_gap_us, 0);
 	assert_int_equal(ended(WIRE_ENDED_GUARD), 1);
 	assert_string_equal(service->history.ended[WIRE_ENDED_GUARD].reason,
-			    "ended by Segmentation fault");
+			    "was ended by Segmentation fault");
 	/* it has not said that it has the engine of the one before; and it is told, for status */
 	assert_string_equal(told(next), "peer history");
 	/* the rest of the family is not touched */
