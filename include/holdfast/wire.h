@@ -126,6 +126,13 @@ struct wire_switched {
 };
 _Static_assert(sizeof(struct wire_switched) == 16, "wire format");
 
+/* PING and PONG between guard and worker: each guard knows its own numbers only. */
+struct wire_question {
+	struct wire_header header;
+	uint64_t number;
+};
+_Static_assert(sizeof(struct wire_question) == 16, "wire format");
+
 struct wire_take_over {
 	struct wire_header header;
 	int32_t predecessor;  /* the guard that has ended; 0: there was none */

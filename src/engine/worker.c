@@ -39,12 +39,17 @@ static int worker_take_scan(void *context, struct chan_message *message)
 /* From a guard that has just taken over, and must know what is on its way from us. */
 static int worker_take_ping(void *context, struct chan_message *message)
 {
-	chan_pong(((const struct worker *)context)->fd);
-	return 0;
+	const struct wire_question *question = (const void *)message;
+	const struct wire_question answer = {
+		.header = WIRE_INIT(WIRE_PONG, struct wire_question),
+		.number = question->number,
+	};
+
+	return chan_send(((const struct worker *)context)->fd, &answer.header, -1);
 }
 
 static const struct chan_rule worker_rules[] = {
-	{WIRE_PING, sizeof(struct wire_plain), false, worker_take_ping},
+	{WIRE_PING, sizeof(struct wire_question), false, worker_take_ping},
 	{WIRE_SCAN, sizeof(struct wire_scan), true, worker_take_scan},
 	{0},
 };

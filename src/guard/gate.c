@@ -43,6 +43,9 @@
 /* Between two signs of life when many openers are answered at once. */
 #define ANSWERS_BETWEEN_PROGRESS 32
 
+/* See gate_may_mark(). */
+#define MARK_GRACE_US (250 * CLOCK_US_PER_MS)
+
 /* So long may scans go on when their engine has to make room for another one; but a third of the
  * hold timeout at most, so that some of it is left for the new engine. */
 #define RELEASE_US (5 * CLOCK_US_PER_SEC)
@@ -176,6 +179,17 @@ static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
 				 finding->reason);
 }
 
+/*
+ * Whether a file may be marked whose opener has waited since then. The kernel keeps a mark that was
+ * removed until the last opener who waited over it has gone on; where one takes its place in that
+ * moment it may be lost on the next modification (see group_ignore()). Opens that the kernel had
+ * queued are read within the grace.
+ */
+static bool gate_may_mark(const struct gate *gate, uint64_t began_us)
+{
+	return !gate->group->forgot_us || began_us > gate->group->forgot_us + MARK_GRACE_US;
+}
+
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
@@ -195,6 +209,7 @@ static struct request *gate_request(struct gate *gate, int fd, const struct look
 	/* What was known of it in other states is history. */
 	findings_forget(gate->findings, look->id, &look->state);
 	request->has_finding = look->finding != NULL;
+	request->began_us = clock_monotonic_us();
 	request->is_settled = file_state_settled(&look->state);
 	request->generation = pool_generation(gate->pool);
 	request->device = gate->location.device;
@@ -210,7 +225,8 @@ static struct request *gate_request(struct gate *gate, int fd, const struct look
 /* The file was verified, in the state that it is in now, and the kernel has forgotten. */
 static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
-	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state)
+	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state) &&
+				 gate_may_mark(gate, event->arrived_us)
 			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
 			 : -1;
 	struct file_state now;
@@ -366,6 +382,8 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 		is_new = !request;
 		if (is_new)
 			request = gate_request(gate, event->fd, &look, LANE_OPEN);
+		if (is_new && request)
+			request->began_us = event->arrived_us;
 		if (request && !request->n_openers)
 			gate_fill_origin(&request->origin, opener);
 	}
@@ -422,7 +440,7 @@ static void gate_make_stale(struct gate *gate, struct request *request)
 {
 	request->stale = true;
 	if (!request->waiting)
-		pool_note_stale(gate->pool, request);
+		pool_note(gate->pool, request);
 }
 
 /* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
@@ -555,10 +573,16 @@ static struct request *gate_on_adopted(void *context, const struct roster_scan *
 	if (gate_look(gate, scan->fd, &look) < 0 || request_find(&gate->requests, look.id))
 		return NULL;
 	(void)gate_in_scope(gate, scan->fd);
-	request = gate_request(gate, scan->fd, &look, LANE_DEMAND);
+	/* Who opened it joins below; nobody else waits any more. */
+	request = gate_request(gate, scan->fd, &look,
+			       scan->lane == LANE_OPEN ? LANE_DEMAND : (enum lane)scan->lane);
 	if (!request)
 		return NULL;
 	request_claim(&gate->requests, request);
+	request->origin.pid = scan->pid;
+	request->origin.uid = scan->uid;
+	request->timed_out = scan->timed_out;
+	request->n_openers = scan->timed_out;
 	request->state = scan->state;
 	request->is_settled = scan->is_settled;
 	request->stale = scan->stale;
@@ -666,7 +690,11 @@ void gate_note_crash(struct estate *estate, bool has_crashed)
 
 static void gate_succeed(struct gate *gate)
 {
+	bool engine_down = gate->engine_down;
+
 	pool_adopt(gate->pool);
+	/* We may have been told so just now; the engine of those workers is not a new one. */
+	gate->engine_down = engine_down;
 	gate_drop_marks(gate);
 	if (gate->estate->may_miss_closes)
 		gate_on_missed_close(gate);
@@ -925,7 +953,7 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 		return;
 	if (gate_still_holds(request)) {
 		gate_note_clean(gate, request);
-		if (request->may_be_marked)
+		if (request->may_be_marked && gate_may_mark(gate, request->began_us))
 			gate_mark(gate, request->fd, request->id, request->device);
 	}
 	group_let_writers_in(request->fd);
@@ -1194,10 +1222,12 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		return;
 	gate->counters->timeouts += n;
 	gate_count_decided(gate, CONTROL_ON_TIMEOUT, allow, n);
-	if (allow)
+	if (allow) {
 		request->timed_out = true;
-	else
+		pool_note(gate->pool, request);
+	} else {
 		gate->counters->denied += n;
+	}
 	gate_report_unverified(gate, request, ALERT_TIMEOUT, why, allow);
 	if (request->waiting && !request->n_events && !request->askers)
 		request_free(&gate->requests, request);

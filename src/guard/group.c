@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "group.h"
 
+#include "../common/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -167,6 +169,7 @@ void group_let_writers_in(int fd)
  */
 bool group_ignore(struct group *group, int fd)
 {
+	group->has_marked = true;
 	if (group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
 		return false;
 	return group_mark(group, FAN_MARK_ADD | group_ignore_flags(group) | group_evictable(group),
@@ -199,6 +202,7 @@ bool group_forget_path_only(struct group *group, int fd)
 
 int group_pass_over(struct group *group, int directory)
 {
+	group->has_marked = true;
 	return group_mark(group,
 			  FAN_MARK_ADD | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY |
 				  group_evictable(group),
@@ -213,6 +217,10 @@ int group_look_into(struct group *group, int directory)
 
 void group_forget_all(struct group *group)
 {
-	(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+	if (group->has_marked) {
+		(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		group->forgot_us = clock_monotonic_us();
+		group->has_marked = false;
+	}
 	group->epoch++;
 }

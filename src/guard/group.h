@@ -31,7 +31,9 @@ struct group {
 	int fd;
 	struct features features; /* but FEATURE_OVERLAY_EVENTS, see group_sees_layers() */
 	bool overlay_probed;
-	unsigned epoch; /* counts group_forget_all(): whoever keeps a list of marks compares it */
+	unsigned epoch;	 /* counts group_forget_all(): whoever keeps a list of marks compares it */
+	bool has_marked; /* a file or a directory, since then */
+	uint64_t forgot_us; /* when such marks were removed last; monotonic; 0: never */
 
 	/* Where the kernel puts events, so that none is ever in nobody's hands: what has a length
 	 * has been read, and group_take() has not been called for it. */

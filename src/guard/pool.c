@@ -34,6 +34,7 @@ struct worker {
 	uint64_t scan_id;
 	uint64_t deadline_us;
 	struct roster_worker *entry; /* NULL: it is not on the roster */
+	uint64_t question;	     /* that it was asked when it was adopted */
 	bool is_adopted;   /* until it has answered us, what it says may be for a guard before us */
 	bool is_inherited; /* so is what it scans */
 	bool is_gone;	   /* its socket is closed; until the deadline the engine may say why */
@@ -139,8 +140,12 @@ static void roster_note_scan(struct worker *worker)
 		.id = worker->scan_id,
 		.fd = request->fd,
 		.state = request->state,
+		.lane = request->lane,
+		.pid = request->origin.pid,
+		.uid = request->origin.uid,
 		.is_settled = request->is_settled,
 		.stale = request->stale,
+		.timed_out = request->timed_out,
 	};
 	entry->is_busy = true;
 }
@@ -327,16 +332,17 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 /* It was asked when it was adopted. */
 static int worker_take_pong(void *context, struct chan_message *message)
 {
+	const struct wire_question *answer = (const void *)message;
 	struct worker_delivery *delivery = context;
 
-	if (!delivery->worker->is_adopted)
-		return -EPROTO;
-	delivery->worker->is_adopted = false;
+	/* Others are answers to guards before us. */
+	if (answer->number == delivery->worker->question)
+		delivery->worker->is_adopted = false;
 	return 0;
 }
 
 static const struct chan_rule worker_rules[] = {
-	{WIRE_PONG, sizeof(struct wire_plain), false, worker_take_pong},
+	{WIRE_PONG, sizeof(struct wire_question), false, worker_take_pong},
 	{WIRE_VERDICT, sizeof(struct wire_verdict), false, worker_take_verdict},
 	{0},
 };
@@ -570,13 +576,19 @@ static void worker_inherit(struct worker *worker, int fd)
 
 static void worker_adopt(struct engine *engine, struct roster_worker *entry)
 {
-	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+	const struct wire_question ping = {
+		.header = WIRE_INIT(WIRE_PING, struct wire_question),
+		.number = ++engine->pool->roster->next_id,
+	};
 	struct pool *pool = engine->pool;
 	struct worker *worker = calloc(1, sizeof(*worker));
+	int scanned = entry->is_busy ? entry->scan.fd : -1;
 
 	if (!worker) {
 		/* It ends with its socket, and its engine forks another. */
 		close(atomic_exchange(&entry->fd, 0));
+		if (scanned >= 0)
+			close(scanned);
 		return;
 	}
 	*worker = (struct worker){
@@ -585,19 +597,23 @@ static void worker_adopt(struct engine *engine, struct roster_worker *entry)
 		.pid = entry->pid,
 		.entry = entry,
 		.deadline_us = entry->deadline_us,
+		.question = ping.number,
 		.is_adopted = true,
 	};
 	DL_APPEND(engine->workers, worker);
 	engine->n_workers++;
 	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN, worker_on_readable,
 			    worker) < 0 ||
-	    sd_event_source_set_priority(worker->source, POOL_PRIORITY) < 0 ||
-	    chan_send(worker->fd, &ping.header, -1) < 0) {
+	    sd_event_source_set_priority(worker->source, POOL_PRIORITY) < 0) {
 		worker_free(worker);
+		if (scanned >= 0)
+			close(scanned);
 		return;
 	}
-	if (entry->is_busy)
-		worker_inherit(worker, entry->scan.fd);
+	/* If it has ended, its socket says so. */
+	(void)chan_send(worker->fd, &ping.header, -1);
+	if (scanned >= 0)
+		worker_inherit(worker, scanned);
 }
 
 void pool_adopt(struct pool *pool)
@@ -638,14 +654,17 @@ void pool_adopt(struct pool *pool)
 	engine_settle(engine);
 }
 
-void pool_note_stale(struct pool *pool, const struct request *request)
+void pool_note(struct pool *pool, const struct request *request)
 {
 	struct worker *worker;
 
-	if (pool->current)
-		DL_FOREACH (pool->current->workers, worker)
-			if (worker->request == request && worker->entry)
-				worker->entry->scan.stale = true;
+	if (!pool->current)
+		return;
+	DL_FOREACH (pool->current->workers, worker)
+		if (worker->request == request && worker->entry) {
+			worker->entry->scan.stale = request->stale;
+			worker->entry->scan.timed_out = request->timed_out;
+		}
 }
 
 /* --- what there is --- */

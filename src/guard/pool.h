@@ -64,8 +64,9 @@ int pool_add_engine(struct pool *pool, int fd, int32_t pid);
 /* pool_adopt() takes over the engine and the workers that are on the roster. */
 void pool_adopt(struct pool *pool);
 
-/* pool_note_stale() is called when a request that a worker has has become stale. */
-void pool_note_stale(struct pool *pool, const struct request *request);
+/* pool_note() is called when a request that a worker has has become stale, or an opener was
+ * answered before the verdict: a successor must know. */
+void pool_note(struct pool *pool, const struct request *request);
 
 /* pool_engine() returns the pid of the current engine; 0: there is none. */
 int32_t pool_engine(const struct pool *pool);

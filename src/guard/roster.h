@@ -21,8 +21,11 @@ struct roster_scan {
 	uint64_t id;
 	int fd; /* the request's */
 	struct file_state state;
+	uint32_t lane;
+	int32_t pid; /* the first opener's, and his uid */
+	uint32_t uid;
 	bool is_settled;
-	bool stale;
+	bool stale, timed_out;
 };
 
 struct roster_worker {

@@ -248,10 +248,11 @@ void verdicts_remove(struct verdicts *verdicts, const struct verdict_tag *tag)
 {
 	struct bucket *bucket = verdicts_bucket(verdicts, tag);
 
-	if (!verdicts_has(verdicts, tag))
-		return;
-	bucket_take_out(bucket, bucket_find(bucket, tag));
-	verdicts->n--;
+	/* More than once if a process that wrote to it died while it moved tags. */
+	while (verdicts_has(verdicts, tag)) {
+		bucket_take_out(bucket, bucket_find(bucket, tag));
+		verdicts->n -= verdicts->n > 0;
+	}
 }
 
 /* --- for the journal --- */

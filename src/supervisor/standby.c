@@ -162,7 +162,7 @@ static bool standby_keeps_failing(struct service *service, const struct child *g
 
 bool standby_take_over(struct service *service, const struct child *guard, int status)
 {
-	struct child *successor = standby_choose(service);
+	struct child *successor = standby_choose(service), *engine = service->current[CHILD_ENGINE];
 	const struct wire_take_over order = {
 		.header = WIRE_INIT(WIRE_TAKE_OVER, struct wire_take_over),
 		.predecessor = guard->pid,
@@ -176,6 +176,9 @@ bool standby_take_over(struct service *service, const struct child *guard, int s
 	successor->unanswered = 0;
 	successor->started_us = clock_monotonic_us();
 	service->current[CHILD_GUARD] = successor;
+	/* It has a minute again to use it. */
+	if (engine)
+		engine->introduced_us = clock_monotonic_us();
 	service_send(successor, &order.header);
 	service_send_conf(successor, service->snapshot);
 	service_equip_guard(service);

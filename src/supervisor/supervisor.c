@@ -249,8 +249,13 @@ static const struct chan_rule child_rules[] = {
 int service_child_on_message(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct child *child = userdata;
-	int r = chan_serve(fd, child_rules, child);
+	int r;
 
+	/* What it said may have been read meanwhile, see supervisor_drain(): to read on would be to
+	 * wait. */
+	if (!chan_readable(fd))
+		return 0;
+	r = chan_serve(fd, child_rules, child);
 	child->heard_us = clock_monotonic_us();
 	if (r < 0 && r != -EAGAIN) {
 		/* It has ended, or is to end for breaking the protocol: SIGCHLD brings the rest. */
