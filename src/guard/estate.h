@@ -12,6 +12,7 @@
 #include "event.h"
 #include "findings.h"
 #include "group.h"
+#include "recent.h"
 #include "renames.h"
 #include "roster.h"
 
@@ -41,6 +42,7 @@ struct estate {
 	struct control_counters counters;
 	struct findings findings;
 	struct roster roster;
+	struct recent recent;
 	struct event *_Atomic deciding; /* what becomes of this open is being decided */
 	struct event events[EVENTS_MAX];
 };

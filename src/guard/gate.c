@@ -193,6 +193,7 @@ static bool gate_may_mark(const struct gate *gate, uint64_t began_us)
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
+	recent_add(&gate->estate->recent, fd, device);
 	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(gate->group, fd))
 		gate->counters->marks++;
 }
@@ -482,7 +483,7 @@ static void gate_on_missed_close(struct gate *gate)
 {
 	struct request *request, *next;
 
-	group_forget_all(gate->group);
+	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
@@ -674,7 +675,7 @@ static void gate_settle_held(struct gate *gate)
  */
 static void gate_drop_marks(struct gate *gate)
 {
-	group_forget_all(gate->group);
+	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
 	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
 		gate->estate->closes_epoch = gate->group->epoch;
 	gate_check_closes(gate);

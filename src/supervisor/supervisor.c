@@ -478,6 +478,8 @@ int supervisor_run(struct conf *conf, const struct child_setup *setup,
 	r = sd_event_loop(service.event);
 	supervisor_stop(&service);
 
+	for (size_t role = 0; role < CHILD_ROLES; role++)
+		sd_event_source_disable_unref(service.restarts[role].timer);
 	outbox_free(service.outbox);
 	sd_event_unref(service.event);
 	close(service.snapshot);

@@ -158,9 +158,9 @@ def infected(volume):
 def running(place, volume, infected):
     service = place.start(include=volume / "home", signatures=MARKER_SIGNATURE)
     # The porter is started last.
-    wait_until(lambda: service.pids("porter"), "all have been started")
+    wait_until(lambda: service.pids("porter") and service.standbys(), "all have been started")
     processes = {process.pid for process in service.processes() if process.role != "holdfast-worker"}
-    assert len(processes) == 5
+    assert len(processes) == 7
     return service, processes
 
 

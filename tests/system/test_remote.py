@@ -108,7 +108,7 @@ def test_an_open_that_its_server_does_not_answer_ends_with_the_guard_and_not_nev
     assert open_as(NOBODY, served.path / "clean").content == CLEAN, "and the kernel has looked it up"
     os.kill(served.process.pid, signal.SIGSTOP)
     opener = place.keep(start_open(NOBODY, served.path / "clean"))
-    service.expect(r"a new guard is protecting again")
+    service.expect(r"a standby took over")
     expect_protection(infected, clean)
     os.kill(served.process.pid, signal.SIGCONT)
     assert opener.opened().error in (None, "EPERM")

@@ -76,6 +76,7 @@ static void end_gate(struct fixture *fixture)
 		request->askers = NULL;
 		request_free(&gate->requests, request);
 	}
+	request_table_deinit(&gate->requests);
 	gate->source = sd_event_source_disable_unref(gate->source);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);

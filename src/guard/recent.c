@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "recent.h"
+
+#include "../common/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* An opener has run by then, on whatever machine. */
+#define RECENT_US (2 * CLOCK_US_PER_SEC)
+
+void recent_add(struct recent *recent, int fd, uint64_t device)
+{
+	struct recent_file *file = &recent->files[recent->next % RECENT_MAX];
+
+	/* Whoever dies in between leaves an entry that does not count. */
+	file->marked_us = 0;
+	if (handle_of(fd, &file->handle) < 0)
+		return;
+	file->device = device;
+	recent->next++;
+	*(volatile uint64_t *)&file->marked_us = clock_monotonic_us();
+}
+
+static void recent_empty(const struct recent_file *file, struct group *group,
+			 const struct mounts *mounts)
+{
+	const struct mount *mount = mounts_showing(mounts, file->device);
+	int fd = mount ? handle_open(&file->handle, mount, O_PATH) : -ENOENT;
+
+	if (fd < 0)
+		return;
+	(void)group_forget_path_only(group, fd);
+	close(fd);
+}
+
+void recent_forget_all(struct recent *recent, struct group *group, const struct mounts *mounts)
+{
+	uint64_t now = clock_monotonic_us();
+
+	for (unsigned i = 0; i < RECENT_MAX; i++) {
+		struct recent_file *file = &recent->files[i];
+
+		if (file->marked_us && now - file->marked_us < RECENT_US)
+			recent_empty(file, group, mounts);
+		file->marked_us = 0;
+	}
+	group_forget_all(group);
+}
