@@ -581,6 +581,7 @@ def test_it_goes_on_by_itself_and_scans_no_verified_file_twice(place, volume, ho
     after = service.position()
     if how == "the guard is killed":
         service.lose_guard()
+        service.continue_workers()
         before = 0  # the counters go on
     else:
         service.disturbed = True
