@@ -306,7 +306,8 @@ def test_ctrl_c_ends_with_a_summary_of_what_was_done(service, slow, number):
 
 def test_a_scan_goes_on_with_another_guard(service, slow):
     process = start_slow(service, slow)
-    service.signal("guard", signal.SIGKILL)
+    service.lose_guard()
+    service.continue_workers()
     done = finish_holdfast(process)
     assert done.returncode == INFECTED, done.stdout + done.stderr
     summary = summary_of(done)
