@@ -44,7 +44,7 @@
 #define ANSWERS_BETWEEN_PROGRESS 32
 
 /* See gate_may_mark(). */
-#define MARK_GRACE_US (250 * CLOCK_US_PER_MS)
+#define MARK_GRACE_US CLOCK_US_PER_SEC
 
 /* So long may scans go on when their engine has to make room for another one; but a third of the
  * hold timeout at most, so that some of it is left for the new engine. */
