@@ -106,15 +106,18 @@ static void roster_leave(struct worker *worker)
 	worker->entry = NULL;
 }
 
-/* Nobody's signatures count. */
+/* Nobody's signatures count. All entries go, whoever made them: a guard before us may have died
+ * while it cleared them, and the numbers of their descriptors are others' by now. */
 static void roster_clear(struct roster *roster, struct engine *engine)
 {
 	struct worker *worker;
 
 	roster->engine = 0;
+	for (size_t i = 0; i < ROSTER_WORKERS_MAX; i++)
+		roster->workers[i].fd = 0;
 	if (engine)
 		DL_FOREACH (engine->workers, worker)
-			roster_leave(worker);
+			worker->entry = NULL;
 }
 
 static void roster_begin(struct roster *roster, const struct engine *engine)
@@ -621,11 +624,11 @@ void pool_adopt(struct pool *pool)
 	struct roster *roster = pool->roster;
 	struct engine *engine;
 
-	if (!roster->engine)
+	engine = roster->engine ? calloc(1, sizeof(*engine)) : NULL;
+	if (!engine) {
+		roster_clear(roster, NULL);
 		return;
-	engine = calloc(1, sizeof(*engine));
-	if (!engine)
-		return;
+	}
 	*engine = (struct engine){
 		.pool = pool,
 		.fd = roster->engine_fd,
@@ -640,6 +643,7 @@ void pool_adopt(struct pool *pool)
 	    (sd_event_add_io(pool->event, &engine->source, engine->fd, EPOLLIN, engine_on_readable,
 			     engine) < 0 ||
 	     sd_event_source_set_priority(engine->source, POOL_PRIORITY - 1) < 0)) {
+		roster_clear(roster, NULL);
 		engine_free(engine);
 		return;
 	}

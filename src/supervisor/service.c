@@ -424,8 +424,10 @@ void service_bury(struct child *child, int status)
 	if (!child->ending) {
 		service_explain_end(child, status);
 		service_log_end(child);
-		service_note_end(service, child);
 	}
+	/* An engine that was only tried, or a fetcher, leaves nothing to be replaced. */
+	if (!child->ending && (was_current || child->role == CHILD_STANDBY))
+		service_note_end(service, child);
 	standby_lost(service, child);
 	if (was_current)
 		service->current[child->role] = NULL;

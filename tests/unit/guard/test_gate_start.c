@@ -515,6 +515,19 @@ static void with_another_size_of_the_table_nothing_is_known(void **state)
 	assert_answered(open_file(fixture, "file"), true);
 }
 
+/* It died while it cleared the roster; the number of that descriptor is another's by now. */
+static void workers_without_an_engine_are_nobodys(void **state)
+{
+	struct fixture *fixture = *state;
+	struct roster *roster = &fixture->estate->roster;
+
+	roster->workers[ROSTER_WORKERS_MAX - 1].fd = fixture->reporter;
+	succeed(fixture, false);
+	start_engine(fixture);
+	assert_int_not_equal(roster->engine, 0);
+	assert_int_equal(roster->workers[ROSTER_WORKERS_MAX - 1].fd, 0);
+}
+
 /* --- opens over which guards crash --- */
 
 static void an_open_over_which_two_have_crashed_is_answered_by_on_failure(void **state)
@@ -666,6 +679,7 @@ int main(void)
 		TEST(a_guard_that_was_killed_has_not_crashed),
 		TEST(what_was_being_decided_is_not_for_ever),
 		TEST(crashes_are_forgotten_with_the_open),
+		TEST(workers_without_an_engine_are_nobodys),
 		TEST(it_is_known_which_open_is_being_decided),
 		TEST(an_event_is_never_in_nobodys_hands),
 	};

@@ -93,7 +93,8 @@ static void a_standby_that_ends_is_replaced(void)
 	clone = make(left);
 	assert_int_equal(count_standbys(), 2);
 	assert_int_equal(ended(WIRE_ENDED_STANDBY), 1);
-	assert_string_equal(service->history.ended[WIRE_ENDED_STANDBY].reason, "was ended by Killed");
+	assert_string_equal(service->history.ended[WIRE_ENDED_STANDBY].reason,
+			    "was ended by Killed");
 	assert_int_equal(ended(WIRE_ENDED_GUARD), 0);
 	assert_true(logged("the standby of holdfast-guard"));
 	/* who has ended is said once */
