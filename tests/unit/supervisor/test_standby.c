@@ -440,7 +440,7 @@ static unsigned crash_until_given_up(void)
 
 	while (current(CHILD_GUARD) && !logged(GAP) && n < 20) {
 		settle();
-		now_us += 3 * SECOND;
+		now_us += SECOND / 2;
 		lose(current(CHILD_GUARD), ENDED_BY(SIGSEGV));
 		n++;
 	}
