@@ -5,11 +5,15 @@
 #include "../common/sandbox.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+/* What malloc() gives back to the kernel is larger, in bytes. */
+#define KEPT_AT_ONCE (4 << 20)
 
 struct worker {
 	struct clam *clam;
@@ -69,6 +73,17 @@ static void worker_volunteer_for_oom(void)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
+/*
+ * With all signatures there are libclamav needs 2.4 MB for each scan, for a short time. To have
+ * that back from the kernel each time, page by page, took a quarter of the time of a scan of a
+ * small file.
+ */
+static void worker_keep_memory(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT_AT_ONCE);
+	(void)mallopt(M_TRIM_THRESHOLD, 2 * KEPT_AT_ONCE);
+}
+
 _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64_t max_scan_time_ms)
 {
 	struct worker worker = {
@@ -83,6 +98,7 @@ _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)prctl(PR_SET_NAME, "holdfast-worker");
 	worker_volunteer_for_oom();
+	worker_keep_memory();
 
 	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch, NULL, 0) < 0)
 		_exit(WORKER_NOT_CONFINED);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <holdfast/control.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -211,7 +212,7 @@ static void demand_add_client(struct demand *demand, int fd, int32_t pid, uint32
 	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
 	opener_read(pid, &opener);
 	*client = (struct client){.demand = demand, .fd = fd, .origin = {.pid = pid, .uid = uid}};
-	memcpy(client->origin.exe, opener.exe, sizeof(client->origin.exe));
+	(void)snprintf(client->origin.exe, sizeof(client->origin.exe), "%s", opener_exe(&opener));
 	DL_APPEND(demand->clients, client);
 	demand->n_clients++;
 	if (sd_event_add_io(demand->event, &client->source, fd, EPOLLIN, client_on_readable,

@@ -74,13 +74,13 @@ static bool gate_in_scope(struct gate *gate, int fd)
 	return gate->location.error < 0 || gate->location.scope == POLICY_IN_SCOPE;
 }
 
-static bool gate_opener_excluded(const struct gate *gate, const struct opener *opener)
+static bool gate_opener_excluded(const struct gate *gate, struct opener *opener)
 {
 	if (opener->uid != OPENER_UID_UNKNOWN &&
 	    (opener->uid == gate->conf->uid || policy_user(gate->conf, opener->uid)))
 		return true;
-	return *opener->exe && policy_process(gate->conf, opener->exe) &&
-	       opener_exe_is_ours(opener);
+	return gate->conf->exclude_process.n_entries && *opener_exe(opener) &&
+	       policy_process(gate->conf, opener_exe(opener)) && opener_exe_is_ours(opener);
 }
 
 /* Stops reading while another batch might find no room. The kernel keeps the opens meanwhile, and
@@ -126,7 +126,7 @@ static unsigned gate_answer(struct gate *gate, struct request *request, bool all
 
 static void gate_settle(struct gate *gate, struct request *request,
 			const struct wire_verdict *verdict, bool may_remember);
-static void gate_dispatch(struct gate *gate);
+static void gate_dispatch(struct gate *gate, const struct request *looked_at);
 
 uint64_t gate_signatures(const struct gate *gate)
 {
@@ -309,11 +309,21 @@ static void gate_cannot_hold(struct gate *gate, struct event *event, struct file
 	alert_unverified(&gate->alert, ALERT_FAILED, gate->location.path, no_room, allow);
 }
 
+/* Its executable is looked up for those who found something. */
 static void gate_fill_origin(struct request_origin *origin, const struct opener *opener)
 {
 	origin->pid = opener->pid;
 	origin->uid = opener->uid;
-	(void)snprintf(origin->exe, sizeof(origin->exe), "%s", opener->exe);
+	origin->exe[0] = '\0';
+}
+
+/* While the opener waits: whoever has been answered may be gone, and his pid be another's. */
+static void gate_name_exe(struct request_origin *origin)
+{
+	struct opener opener = {.pid = origin->pid};
+
+	if (!*origin->exe)
+		(void)snprintf(origin->exe, sizeof(origin->exe), "%s", opener_exe(&opener));
 }
 
 /* What is known against the file answers for it; gate->location is about it. */
@@ -322,13 +332,16 @@ static void gate_refuse_known(struct gate *gate, struct event *event, const stru
 {
 	struct wire_verdict verdict = gate_meet(gate, look);
 	struct request_origin origin;
-	bool allow = gate_answer_at_once(gate, event, look->id, &verdict);
+	bool allow;
 
+	gate_fill_origin(&origin, opener);
+	if (verdict.verdict == VERDICT_INFECTED)
+		gate_name_exe(&origin);
+	allow = gate_answer_at_once(gate, event, look->id, &verdict);
 	if (verdict.verdict != VERDICT_INFECTED) {
 		gate->counters->poisoned++;
 		return;
 	}
-	gate_fill_origin(&origin, opener);
 	alert_found(&gate->alert, &origin, 1, gate->location.path,
 		    allow ? WIRE_ANSWER_NOTIFIED : WIRE_ANSWER_BLOCKED, verdict.reason);
 }
@@ -351,7 +364,7 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 		/* The scan under way may be one under signatures that no longer count. */
 		request->stale |= request->generation != pool_generation(gate->pool);
 		/* It may be waiting in a lane that had to leave the last idle worker to opens. */
-		gate_dispatch(gate);
+		gate_dispatch(gate, NULL);
 	} else if (request->state.size == 0) {
 		verdict = wire_verdict_make(VERDICT_CLEAN, "");
 		gate_settle(gate, request, &verdict, true);
@@ -359,7 +372,7 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 		verdict = gate_no_engine();
 		gate_settle(gate, request, &verdict, false);
 	} else {
-		gate_dispatch(gate);
+		gate_dispatch(gate, request);
 	}
 }
 
@@ -394,8 +407,10 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	}
 
 	request_join(&gate->requests, request, event);
-	if (gate->conf->mode != CONTROL_MODE_BLOCK)
+	if (gate->conf->mode != CONTROL_MODE_BLOCK) {
+		gate_name_exe(&request->origin);
 		(void)gate_answer(gate, request, true, UINT64_MAX);
+	}
 	gate_begin(gate, request, is_new);
 }
 
@@ -778,7 +793,7 @@ static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, vo
 		return 0;
 	gate_scan_moved(gate, file);
 	close(file);
-	gate_dispatch(gate);
+	gate_dispatch(gate, NULL);
 	gate_read_on(gate);
 	return 0;
 }
@@ -883,8 +898,8 @@ static bool gate_has_writer(const struct request *request)
 	return false;
 }
 
-/* Gives waiting requests to idle workers. */
-static void gate_dispatch(struct gate *gate)
+/* Gives waiting requests to idle workers. looked_at: this one's state is that of just now. */
+static void gate_dispatch(struct gate *gate, const struct request *looked_at)
 {
 	struct request *request;
 
@@ -894,7 +909,8 @@ static void gate_dispatch(struct gate *gate)
 
 		/* What is scanned is the file as it is now, not as it was when the first opener
 		 * came. */
-		request->stale = file_stat(request->fd, &id, &request->state) < 0;
+		request->stale =
+			request != looked_at && file_stat(request->fd, &id, &request->state) < 0;
 		request->is_settled = file_state_settled(&request->state);
 		request->had_writer = (request->may_be_remembered || request->may_be_marked) &&
 				      gate_has_writer(request);
@@ -906,7 +922,7 @@ static void gate_dispatch(struct gate *gate)
 
 static void gate_on_idle(void *context)
 {
-	gate_dispatch(context);
+	gate_dispatch(context, NULL);
 }
 
 /* --- the verdict --- */
@@ -1116,6 +1132,8 @@ static void gate_settle(struct gate *gate, struct request *request,
 
 	if (!allow)
 		gate_note_denied(gate, request, verdict, UINT64_MAX);
+	if (verdict->verdict == VERDICT_INFECTED && request->n_events)
+		gate_name_exe(&request->origin);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
 	gate_count_verdict(gate, verdict->verdict, allow, answered);
 	if (request->n_openers || request->is_moved)
@@ -1188,7 +1206,7 @@ static void gate_on_lost(void *context, struct request *request, enum pool_loss 
 	request->crashes += loss == POOL_CRASHED;
 	if (request->crashes < CRASHES_MAX && request->losses < LOSSES_MAX) {
 		request_put_back(&gate->requests, request);
-		gate_dispatch(gate);
+		gate_dispatch(gate, NULL);
 		return;
 	}
 	gate_settle(gate, request, &verdict, false);
@@ -1216,11 +1234,12 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 	bool allow = gate->conf->on_timeout == CONF_ALLOW;
 	unsigned n;
 
+	if (!request->n_events || request->events->arrived_us > arrived_by)
+		return;
 	if (!allow)
 		gate_note_denied(gate, request, &verdict, arrived_by);
+	gate_name_exe(&request->origin);
 	n = gate_answer(gate, request, allow, arrived_by);
-	if (!n)
-		return;
 	gate->counters->timeouts += n;
 	gate_count_decided(gate, CONTROL_ON_TIMEOUT, allow, n);
 	if (allow) {

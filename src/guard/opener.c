@@ -5,8 +5,23 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* Of <linux/pidfd.h>, which has it since Linux 6.13. */
+struct process_info {
+	uint64_t mask;
+	uint64_t cgroup;
+	uint32_t pid, tgid, ppid;
+	uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+	int32_t exit_code;
+};
+_Static_assert(sizeof(struct process_info) == 64, "PIDFD_INFO_SIZE_VER0");
+
+#define INFO_OF_PROCESS	  _IOWR(0xff, 11, struct process_info) /* PIDFD_GET_INFO */
+#define INFO_HAS_ITS_USER (UINT64_C(1) << 1)		       /* PIDFD_INFO_CREDS */
 
 static int opener_proc = -1; /* /proc, which nobody can put a mark in the way of */
 
@@ -14,6 +29,19 @@ int opener_init(void)
 {
 	opener_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return opener_proc < 0 ? -errno : 0;
+}
+
+static bool opener_ask_uid(int32_t pid, uint32_t *ret_uid)
+{
+	struct process_info info = {.mask = INFO_HAS_ITS_USER};
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0), r;
+
+	if (fd < 0)
+		return false;
+	r = ioctl(fd, INFO_OF_PROCESS, &info);
+	close(fd);
+	*ret_uid = info.euid;
+	return r == 0 && info.mask & INFO_HAS_ITS_USER;
 }
 
 static uint32_t opener_read_uid(int32_t pid)
@@ -45,27 +73,36 @@ static uint32_t opener_read_uid(int32_t pid)
 
 void opener_read(int32_t pid, struct opener *opener)
 {
+	opener->pid = pid;
+	opener->has_exe = false;
+	if (pid <= 0)
+		opener->uid = OPENER_UID_UNKNOWN;
+	else if (!opener_ask_uid(pid, &opener->uid))
+		opener->uid = opener_read_uid(pid);
+}
+
+const char *opener_exe(struct opener *opener)
+{
 	char name[32];
 	ssize_t n = -1;
 
-	opener->pid = pid;
-	opener->uid = OPENER_UID_UNKNOWN;
-	opener->exe[0] = '\0';
-	if (pid <= 0)
-		return;
-
-	opener->uid = opener_read_uid(pid);
-	(void)snprintf(name, sizeof(name), "%d/exe", pid);
-	n = readlinkat(opener_proc, name, opener->exe, sizeof(opener->exe) - 1);
+	if (opener->has_exe)
+		return opener->exe;
+	(void)snprintf(name, sizeof(name), "%d/exe", opener->pid);
+	if (opener->pid > 0)
+		n = readlinkat(opener_proc, name, opener->exe, sizeof(opener->exe) - 1);
 	opener->exe[n > 0 ? n : 0] = '\0';
+	opener->has_exe = true;
+	return opener->exe;
 }
 
-bool opener_exe_is_ours(const struct opener *opener)
+bool opener_exe_is_ours(struct opener *opener)
 {
 	struct stat theirs, ours;
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "%d/exe", opener->pid);
-	return fstatat(opener_proc, name, &theirs, 0) == 0 && stat(opener->exe, &ours) == 0 &&
-	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+	return fstatat(opener_proc, name, &theirs, 0) == 0 &&
+	       stat(opener_exe(opener), &ours) == 0 && theirs.st_dev == ours.st_dev &&
+	       theirs.st_ino == ours.st_ino;
 }

@@ -15,7 +15,8 @@
 struct opener {
 	int32_t pid;
 	uint32_t uid;	    /* effective: on whose behalf it acts. OPENER_UID_UNKNOWN: not found */
-	char exe[PATH_MAX]; /* the executable's path; empty: not known */
+	bool has_exe;	    /* it has been looked for: */
+	char exe[PATH_MAX]; /* see opener_exe() */
 };
 
 /* opener_init() opens what the others need, before the first mark. Returns 0 or a negative
@@ -23,13 +24,18 @@ struct opener {
 int opener_init(void);
 
 /*
- * opener_read() fills opener. The uid comes from /proc/PID/status: the owner of /proc/PID would do
- * for most, but is root for every process that made itself non-dumpable.
+ * opener_read() finds out the uid: from a pidfd (Linux 6.13), in 1.5 us, or from /proc/PID/status,
+ * which takes the kernel five times as long to write. The owner of /proc/PID would do for most, but
+ * is root for every process that made itself non-dumpable.
  */
 void opener_read(int32_t pid, struct opener *opener);
+
+/* opener_exe() returns the path of the executable, which is looked up when it is asked for first;
+ * empty: not known. Belongs to opener. */
+const char *opener_exe(struct opener *opener);
 
 /*
  * opener_exe_is_ours() says whether the path of its executable means the same file for us. In a
  * mount namespace of his own any user can put any program under any name.
  */
-bool opener_exe_is_ours(const struct opener *opener);
+bool opener_exe_is_ours(struct opener *opener);

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 /* At once; the oldest is forgotten for another. */
-#define RECENT_MAX 512
+#define RECENT_MAX 4096
 
 struct recent_file {
 	uint64_t marked_us; /* monotonic; 0: there is none here */

@@ -152,9 +152,10 @@ static bool standby_has_crashed(const struct child *guard, int status)
 /* Whether guards keep ending before they get to work, as far as that is their own doing. */
 static bool standby_keeps_failing(struct service *service, const struct child *guard, int status)
 {
+	uint64_t silence_us = guard->was_silent ? service->conf->heartbeat_ms * CLOCK_US_PER_MS : 0;
 	struct restart *restart = &service->restarts[CHILD_GUARD];
 
-	if (clock_monotonic_us() - guard->started_us > WORKS_US)
+	if (clock_monotonic_us() - guard->started_us > WORKS_US + silence_us)
 		restart->failures = 0;
 	if (!guard->ready || standby_has_crashed(guard, status))
 		restart->failures++;

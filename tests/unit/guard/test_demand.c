@@ -209,7 +209,7 @@ static void what_is_found_is_reported(void **state)
 	assert_int_equal(found.answer, WIRE_ANSWER_DEMANDED);
 	assert_int_equal(found.pid, getpid());
 	assert_int_equal(found.uid, getuid());
-	assert_string_equal(found.exe, opener.exe);
+	assert_string_equal(found.exe, opener_exe(&opener));
 	close(client);
 }
 

@@ -1023,7 +1023,8 @@ static void the_alert_says_who_caused_the_scan(void **state)
 			ask_with(fixture, &first, "file", &demand);
 		send_verdict(fixture, VERDICT_INFECTED, "Eicar-Test");
 		assert_answered(fd, false);
-		assert_found(fixture, WIRE_ANSWER_BLOCKED, OPENER_PID, opener.uid, opener.exe);
+		assert_found(fixture, WIRE_ANSWER_BLOCKED, OPENER_PID, opener.uid,
+			     opener_exe(&opener));
 	}
 }
 
