@@ -58,6 +58,7 @@ struct gate {
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
+	uint64_t read_us;    /* when this was done last; monotonic */
 	bool engine_down;    /* the supervisor cannot start an engine */
 	uint64_t read_error_quiet_until_us;
 };
