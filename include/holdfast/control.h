@@ -192,3 +192,28 @@ struct control_full_scan_reply {
 	char schedule[WIRE_SIGNATURE_MAX]; /* as configured */
 };
 _Static_assert(sizeof(struct control_full_scan_reply) == 4864, "wire format");
+
+/* The warm start: files that were opened before are verified again, under other signatures or after
+ * a restart. */
+enum control_warm_start_state {
+	CONTROL_WARM_START_OFF, /* warm-start = no, or mode = off */
+	CONTROL_WARM_START_IDLE,
+	CONTROL_WARM_START_RUNNING,
+	CONTROL_WARM_START_STATE_COUNT
+};
+
+/* The reply to WARM_START. Numbers are those of the run that is under way, or of the last. */
+struct control_warm_start_reply {
+	struct wire_header header;
+	uint32_t state; /* enum control_warm_start_state */
+	uint32_t unused;
+	uint64_t files;	      /* known as opened before */
+	int64_t began, ended; /* seconds since the epoch; 0: not yet */
+	uint64_t of, done;    /* files to look at, and looked at */
+	uint64_t verified;    /* again, and clean */
+	uint64_t known;	      /* verified before in this state, or opened meanwhile */
+	uint64_t gone;	      /* no longer there */
+	uint64_t passed_over; /* out of scope, empty, on no local filesystem, unreadable, ... */
+	uint64_t infected, unverified;
+};
+_Static_assert(sizeof(struct control_warm_start_reply) == 104, "wire format");

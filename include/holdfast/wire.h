@@ -81,6 +81,8 @@ enum wire_type {
 	WIRE_CONTROL_POISON,
 	WIRE_CONTROL_POISON_REPLY,
 	WIRE_CONTROL_UPDATE,
+	WIRE_CONTROL_WARM_START,
+	WIRE_CONTROL_WARM_START_REPLY,
 	/* from the fetcher to whoever asked for an update, on the socket he asked on */
 	WIRE_UPDATE_PROGRESS,
 	WIRE_UPDATE_ITEM,
@@ -213,6 +215,7 @@ enum wire_answer {
 	WIRE_ANSWER_MOVED, /* nobody was held: it was moved into scope, and scanned for that */
 	WIRE_ANSWER_DEMANDED,  /* nobody was held: somebody asked for a scan */
 	WIRE_ANSWER_SCHEDULED, /* nobody was held: a full scan */
+	WIRE_ANSWER_WARM,      /* nobody was held: a warm start, as it had been opened before */
 	WIRE_ANSWER_COUNT
 };
 
@@ -313,6 +316,9 @@ _Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
 
 /* From the guard: there is no engine that could scan it. */
 #define WIRE_VERDICT_NO_ENGINE 2u
+
+/* From the guard: too much that somebody waits for is under way; to be asked for later. */
+#define WIRE_VERDICT_LATER 4u
 
 /* What a run of the fetcher is for. */
 struct wire_fetch {

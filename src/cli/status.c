@@ -5,6 +5,7 @@
 #include "freshness.h"
 #include "full_scan.h"
 #include "human.h"
+#include "warm_start.h"
 
 #include "../common/clock.h"
 #include "../common/line.h"
@@ -32,6 +33,7 @@ struct warning {
 struct status {
 	struct control_status_reply reply;
 	struct control_full_scan_reply full_scan;
+	struct control_warm_start_reply warm_start;
 	struct control_watch_reply *includes; /* reply.includes of them */
 	struct control_watch_reply *places;   /* reply.places of them */
 	struct control_poison_reply poison[POISON_SHOWN];
@@ -123,6 +125,8 @@ static int status_ask(const struct conf *conf, struct status *status)
 		r = freshness_ask(status->freshness, fd);
 	if (r == 0)
 		r = full_scan_ask(fd, CONTROL_FULL_SCAN_ASK, &status->full_scan);
+	if (r == 0)
+		r = warm_start_ask(fd, &status->warm_start);
 	close(fd);
 	return r;
 }
@@ -390,6 +394,7 @@ static void status_print(const struct status *status)
 	print_counters(reply);
 	print_policies(&reply->counters);
 	print_findings(status);
+	warm_start_print(&status->warm_start);
 	full_scan_print(&status->full_scan);
 	for (unsigned i = 0; i < status->n_warnings; i++)
 		(void)printf("%s%s!%s %s\n", i ? "" : "\n", cli_style(CLI_BAD),
@@ -552,6 +557,7 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "policies", json_policies(&reply->counters));
 	(void)json_object_set_new(answer, "infected_files", json_integer(reply->infected));
 	(void)json_object_set_new(answer, "poison", json_poison(status));
+	(void)json_object_set_new(answer, "warm_start", warm_start_json(&status->warm_start));
 	(void)json_object_set_new(answer, "full_scan", full_scan_json(&status->full_scan));
 	cli_print_json(answer);
 }

@@ -64,6 +64,7 @@ struct conf {
 	unsigned mode;			  /* enum control_mode */
 	uint64_t hold_timeout_ms;
 	bool remote_filesystems;
+	bool warm_start;
 	unsigned on_timeout, on_failure, on_incomplete; /* enum conf_answer */
 
 	/* [engine] */

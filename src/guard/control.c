@@ -187,6 +187,17 @@ static int client_take_full_scan(void *context, struct chan_message *message)
 	return chan_send(client->fd, &reply.header, -1);
 }
 
+static int client_send_warm_start(void *context, struct chan_message *message)
+{
+	const struct client *client = context;
+	struct control_warm_start_reply reply = {
+		.header = WIRE_INIT(WIRE_CONTROL_WARM_START_REPLY, struct control_warm_start_reply),
+	};
+
+	scheduler_warm_status(client->control->sources.scheduler, &reply);
+	return chan_send(client->fd, &reply.header, -1);
+}
+
 /*
  * Root wants fresh signatures: the supervisor hands the connection to the fetcher, who answers on
  * it. It is the fetcher's alone from then on.
@@ -219,6 +230,7 @@ static const struct chan_rule client_rules[] = {
 	{WIRE_CONTROL_POISON, sizeof(struct control_index_request), false, client_send_poison},
 	{WIRE_CONTROL_FULL_SCAN, sizeof(struct control_full_scan_request), false,
 	 client_take_full_scan},
+	{WIRE_CONTROL_WARM_START, sizeof(struct wire_plain), false, client_send_warm_start},
 	{WIRE_CONTROL_UPDATE, sizeof(struct wire_plain), false, client_take_update},
 	{0},
 };

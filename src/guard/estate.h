@@ -15,6 +15,7 @@
 #include "recent.h"
 #include "renames.h"
 #include "roster.h"
+#include "used.h"
 
 #include <holdfast/control.h>
 #include <stdatomic.h>
@@ -43,6 +44,7 @@ struct estate {
 	struct findings findings;
 	struct roster roster;
 	struct recent recent;
+	struct used used;
 	struct event *_Atomic deciding; /* what becomes of this open is being decided */
 	struct event events[EVENTS_MAX];
 };

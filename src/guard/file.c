@@ -90,18 +90,18 @@ static void file_strip_deleted(int fd, char *path)
 		path[length - suffix_length] = '\0';
 }
 
-static int file_open_carefully(const char *path, uint64_t flags, uint64_t resolve)
+static int file_open_carefully(int directory, const char *path, uint64_t flags, uint64_t resolve)
 {
 	const struct open_how how = {.flags = flags | O_PATH | O_CLOEXEC,
 				     .resolve = resolve | RESOLVE_NO_SYMLINKS};
-	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	int fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : fd;
 }
 
 int file_open_directory(const char *path, uint64_t mount_id, bool cached)
 {
-	int at = file_open_carefully(path, O_DIRECTORY, cached ? RESOLVE_CACHED : 0), fd;
+	int at = file_open_carefully(AT_FDCWD, path, O_DIRECTORY, cached ? RESOLVE_CACHED : 0), fd;
 	struct statx status;
 
 	if (at < 0)
@@ -118,9 +118,24 @@ int file_open_directory(const char *path, uint64_t mount_id, bool cached)
 	return fd;
 }
 
+int file_open_below(int directory, const char *name)
+{
+	return file_open_carefully(directory, name, O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
+}
+
+int file_reopen(int fd, int flags)
+{
+	char name[16];
+	int again;
+
+	(void)snprintf(name, sizeof(name), "%d", fd);
+	again = openat(file_self_fd, name, flags | O_CLOEXEC);
+	return again < 0 ? -errno : again;
+}
+
 bool file_look(const char *path, struct statx *ret)
 {
-	int fd = file_open_carefully(path, O_NOFOLLOW, RESOLVE_CACHED);
+	int fd = file_open_carefully(AT_FDCWD, path, O_NOFOLLOW, RESOLVE_CACHED);
 	bool there;
 
 	if (fd < 0)

@@ -54,6 +54,18 @@ bool file_state_equal(const struct file_state *a, const struct file_state *b);
  */
 int file_open_directory(const char *path, uint64_t mount_id, bool cached);
 
+/*
+ * file_open_below() opens with O_PATH what a directory has by this name, which may lead through
+ * further ones, on the same mount and without symbolic links: it raises no event, and opens no
+ * device. Returns a descriptor or a negative errno: -EXDEV where something is mounted on the way,
+ * -ELOOP where a link is, or -ENOSYS (before 5.6).
+ */
+int file_open_below(int directory, const char *name);
+
+/* file_reopen() opens the file of a descriptor, which may be one of O_PATH, with the flags of
+ * open(2). Returns a descriptor or a negative errno. Not for the loop: it raises an event. */
+int file_reopen(int fd, int flags);
+
 /* file_look() looks up what is called path, if the kernel has it at hand, and says whether it is
  * there. */
 bool file_look(const char *path, struct statx *ret);

@@ -18,37 +18,26 @@
 /* What is done again after a power cut: the files of so much time that were not scanned. */
 #define CHECKPOINT_US (30 * CLOCK_US_PER_SEC)
 
-/* Files that the gate has at once, for each processor that may be used: one is scanned, one waits.
- */
-#define TASKS_PER_PROCESSOR 2
-
-/* Processor time that was not used is saved up for so long: scans come in lumps. */
-#define PACE_BURST_US CLOCK_US_PER_SEC
-
 struct full_scan {
 	int directory;
 	const struct conf *conf;
 	struct checkpoint *checkpoint; /* counts and skips are kept in there */
+	struct pace *pace;
 	const struct verdicts *verdicts;
-	const struct full_scan_callbacks *owner;
+	const struct scan_callbacks *owner;
 	void *context;
 	struct walk *walk;
 	struct scan_report *report;
 	struct wire_engine_info engine;
 	const char **paths;
 	struct walk_rules rules;
-	unsigned under_way, under_way_max;
+	unsigned under_way;
 	uint64_t busy_us;      /* what is not in busy_ms yet: most files take less than one */
 	uint64_t noted_us;     /* when the last checkpoint was written */
 	bool is_draining;      /* for the next one: nothing new until all tasks are back */
 	bool is_walked;	       /* everything was found */
 	bool has_no_engine;    /* files came back that nobody could scan */
 	bool report_is_broken; /* and that has been said */
-	/* The pace: processor time that may be used. */
-	double share;	      /* of one processor: 0.5, 4.0 */
-	int64_t credit_us;    /* negative: used in advance */
-	uint64_t credited_us; /* when it was last given */
-	uint64_t own_cpu_us;  /* of this thread, when it was last charged */
 };
 
 static struct control_full_scan_counts *scan_counts(struct full_scan *scan)
@@ -275,19 +264,6 @@ static void scan_begin_anew(struct full_scan *scan)
 	scan->report = scan_report_open(scan->directory, 0);
 }
 
-static void scan_set_pace(struct full_scan *scan)
-{
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-	scan->share =
-		(double)(processors > 0 ? processors : 1) * (double)scan->conf->scan_cpu / 100;
-	scan->under_way_max = (unsigned)scan->share * TASKS_PER_PROCESSOR;
-	if (scan->under_way_max == 0)
-		scan->under_way_max = 1;
-	scan->credited_us = clock_monotonic_us();
-	scan->own_cpu_us = clock_read_us(CLOCK_THREAD_CPUTIME_ID);
-}
-
 static bool scan_begin_walk(struct full_scan *scan)
 {
 	const struct conf *conf = scan->conf;
@@ -308,8 +284,9 @@ static bool scan_begin_walk(struct full_scan *scan)
 }
 
 struct full_scan *full_scan_new(int directory, const struct conf *conf,
-				struct checkpoint *checkpoint, const struct verdicts *verdicts,
-				const struct full_scan_callbacks *owner, void *context)
+				struct checkpoint *checkpoint, struct pace *pace,
+				const struct verdicts *verdicts, const struct scan_callbacks *owner,
+				void *context)
 {
 	struct full_scan *scan = calloc(1, sizeof(*scan));
 
@@ -319,12 +296,12 @@ struct full_scan *full_scan_new(int directory, const struct conf *conf,
 		.directory = directory,
 		.conf = conf,
 		.checkpoint = checkpoint,
+		.pace = pace,
 		.verdicts = verdicts,
 		.owner = owner,
 		.context = context,
 		.noted_us = clock_monotonic_us(),
 	};
-	scan_set_pace(scan);
 	scan->report = scan_go_on(scan);
 	if (!scan->report)
 		scan_begin_anew(scan);
@@ -362,30 +339,6 @@ void full_scan_set_engine(struct full_scan *scan, const struct wire_engine_info 
 	scan_set(event, "known", json_integer(info->signatures));
 	scan_set(event, "engine", json_text(info->engine));
 	scan_report_add(scan->report, event);
-}
-
-/* --- the pace --- */
-
-static void pace_charge(struct full_scan *scan, uint64_t cpu_us)
-{
-	scan->credit_us -= (int64_t)cpu_us;
-}
-
-/* Returns how long nothing must be done, in microseconds. */
-static uint64_t pace_wait(struct full_scan *scan)
-{
-	uint64_t now = clock_monotonic_us(), own = clock_read_us(CLOCK_THREAD_CPUTIME_ID);
-	int64_t most = (int64_t)(scan->share * (double)PACE_BURST_US);
-
-	pace_charge(scan, own - scan->own_cpu_us);
-	scan->own_cpu_us = own;
-	scan->credit_us += (int64_t)((double)(now - scan->credited_us) * scan->share);
-	scan->credited_us = now;
-	if (scan->credit_us > most)
-		scan->credit_us = most;
-	if (scan->credit_us >= 0 || scan->conf->scan_cpu >= 100)
-		return 0;
-	return (uint64_t)((double)-scan->credit_us / scan->share) + 1;
 }
 
 /* --- files --- */
@@ -455,6 +408,7 @@ static void scan_file(struct full_scan *scan, const struct walk_item *item)
 	}
 	counts->files++;
 	counts->bytes += item->status.stx_size;
+	task->lane = LANE_SCHEDULED;
 	task->fd = fd;
 	task->size = item->status.stx_size;
 	task->afresh = scan->checkpoint->afresh;
@@ -483,7 +437,7 @@ void full_scan_take(struct full_scan *scan, struct scan_task *task)
 		counts->incomplete += verdict->verdict == VERDICT_INCOMPLETE;
 		counts->failed += verdict->verdict == VERDICT_FAILED;
 	}
-	pace_charge(scan, verdict->cpu_us);
+	pace_charge(scan->pace, verdict->cpu_us);
 	if (!(verdict->flags & WIRE_VERDICT_NO_ENGINE))
 		scan_report_verdict(scan, task);
 	close(task->fd);
@@ -541,9 +495,9 @@ enum full_scan_progress full_scan_step(struct full_scan *scan, uint64_t *ret_wai
 		scan->is_draining = true;
 	if (scan->is_draining && !scan->under_way)
 		scan_note(scan);
-	if (scan->is_draining || scan->under_way >= scan->under_way_max)
+	if (scan->is_draining || scan->under_way >= pace_tasks(scan->pace))
 		return FULL_SCAN_WAITS;
-	*ret_wait_us = pace_wait(scan);
+	*ret_wait_us = pace_wait(scan->pace);
 	if (*ret_wait_us)
 		return FULL_SCAN_WAITS;
 

@@ -9,36 +9,22 @@
  */
 #include "checkpoint.h"
 #include "gate.h"
-
-/* A file on its way to a verdict. */
-struct scan_task {
-	struct asker asker; /* for the loop */
-	struct scan_task *next;
-	void *owner; /* the scheduler's */
-	int fd;	     /* of the file; the thread's to close */
-	uint64_t size;
-	bool afresh, remote;
-	struct wire_verdict verdict; /* when it is back */
-	char *path;
-};
+#include "pace.h"
+#include "scan_task.h"
 
 struct full_scan;
-
-/* Whom a scan tells, in the same thread. */
-struct full_scan_callbacks {
-	void (*send)(void *context, struct scan_task *task); /* to the gate; must come back */
-	void (*log)(void *context, int priority, const char *text);
-};
 
 /*
  * full_scan_new() goes on with the unfinished scan of checkpoint, or begins one where there is
  * none, or where its report is lost or the rules have changed. directory is that of the checkpoint.
- * conf and checkpoint, of which it makes use and which it keeps up to date, must live on. NULL: out
- * of memory or directory cannot be written, with errno set.
+ * conf and checkpoint, of which it makes use and which it keeps up to date, must live on, and so
+ * must the pace, which it keeps to. NULL: out of memory or directory cannot be written, with errno
+ * set.
  */
 struct full_scan *full_scan_new(int directory, const struct conf *conf,
-				struct checkpoint *checkpoint, const struct verdicts *verdicts,
-				const struct full_scan_callbacks *owner, void *context);
+				struct checkpoint *checkpoint, struct pace *pace,
+				const struct verdicts *verdicts, const struct scan_callbacks *owner,
+				void *context);
 
 /*
  * full_scan_abandon() ends the unfinished scan of checkpoint, if there is one: its report says that

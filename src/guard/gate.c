@@ -103,8 +103,7 @@ static void gate_read_on(struct gate *gate)
 	(void)sd_event_source_set_enabled(gate->source,
 					  full || !gate->started ? SD_EVENT_OFF : SD_EVENT_ON);
 	(void)sd_event_source_set_enabled(gate->visitor_source,
-					  gate->requests.n_requests < UNASKED_UP_TO ? SD_EVENT_ON
-										    : SD_EVENT_OFF);
+					  gate_is_busy(gate) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static void gate_arm_sweeper(struct gate *gate, uint64_t now)
@@ -234,6 +233,26 @@ static struct request *gate_request(struct gate *gate, int fd, const struct look
 	return request;
 }
 
+/*
+ * Finds a place among the files that are used for one in scope that is being opened, and which
+ * gate->location is about. Not where it would be of no use to verify it before it is opened again.
+ */
+static struct used_ticket gate_expect_use(struct gate *gate, const struct request *request)
+{
+	if (!request->state.size || !(request->may_be_marked || request->may_be_remembered))
+		return (struct used_ticket){0};
+	return used_expect(gate->used, gate->location.path);
+}
+
+/* Notes that a file is clean, if it was opened. */
+static void gate_note_use(struct gate *gate, const struct request *request, enum verdict verdict)
+{
+	if (verdict == VERDICT_CLEAN)
+		used_note(gate->used, request->used);
+	else if (verdict == VERDICT_INFECTED)
+		used_forget(gate->used, request->used);
+}
+
 /* The file was verified, in the state that it is in now, and the kernel has forgotten. */
 static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
@@ -246,6 +265,7 @@ static void gate_let_known(struct gate *gate, struct event *event, const struct 
 
 	gate->counters->known++;
 	event_answer(&gate->events, event, true);
+	used_note(gate->used, used_expect(gate->used, gate->location.path));
 	if (fd < 0)
 		return;
 	if (group_lock_out_writers(fd)) {
@@ -409,8 +429,10 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 			request = gate_request(gate, event->fd, &look, LANE_OPEN);
 		if (is_new && request)
 			request->began_us = event->arrived_us;
-		if (request && !request->n_openers)
+		if (request && !request->n_openers) {
 			gate_fill_origin(&request->origin, opener);
+			request->used = gate_expect_use(gate, request);
+		}
 	}
 	if (!request) {
 		gate_cannot_hold(gate, event, look.id);
@@ -899,6 +921,11 @@ void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
 	gate_begin(gate, request, is_new);
 }
 
+bool gate_is_busy(const struct gate *gate)
+{
+	return gate->requests.n_requests >= UNASKED_UP_TO;
+}
+
 void gate_take_back(struct gate *gate, struct asker *asker)
 {
 	if (asker->request)
@@ -1106,6 +1133,7 @@ static enum wire_answer gate_told(const struct gate *gate, const struct request 
 	static const enum wire_answer asked[LANE_COUNT] = {
 		[LANE_MOVED] = WIRE_ANSWER_MOVED,
 		[LANE_DEMAND] = WIRE_ANSWER_DEMANDED,
+		[LANE_WARM] = WIRE_ANSWER_WARM,
 		[LANE_SCHEDULED] = WIRE_ANSWER_SCHEDULED,
 	};
 
@@ -1169,6 +1197,7 @@ static void gate_settle(struct gate *gate, struct request *request,
 		gate->counters->denied += answered;
 
 	gate_learn(gate, request, verdict, may_remember);
+	gate_note_use(gate, request, verdict->verdict);
 	request_tell(request, verdict);
 	if (verdict->verdict == VERDICT_INFECTED)
 		gate_report_found(gate, request, verdict->reason);
@@ -1354,6 +1383,7 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	if (!gate->verdicts && gate_make_verdicts(gate, conf) < 0)
 		return -ENOMEM;
 	gate->conf = conf;
+	gate->used = conf->warm_start ? &gate->estate->used : NULL;
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);

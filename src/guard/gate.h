@@ -38,6 +38,7 @@ struct gate {
 	struct group *group; /* the estate's, as are the events and the next */
 	struct control_counters *counters;
 	struct findings *findings;
+	struct used *used; /* NULL: nobody wants to know */
 	struct remote remote;
 	struct watch watch;   /* what is marked */
 	struct bypass bypass; /* what of it is not asked about */
@@ -112,6 +113,10 @@ struct gate_order {
  * the reason where it cannot be scanned.
  */
 void gate_scan(struct gate *gate, int fd, const struct gate_order *order);
+
+/* gate_is_busy() says that so many files are under way that none should be added for which nobody
+ * waits. */
+bool gate_is_busy(const struct gate *gate);
 
 /* gate_take_back() spares an asker that waits being told. */
 void gate_take_back(struct gate *gate, struct asker *asker);

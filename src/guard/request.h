@@ -9,6 +9,7 @@
  */
 #include "event.h"
 #include "file.h"
+#include "used.h"
 
 #include <holdfast/wire.h>
 
@@ -24,6 +25,8 @@ enum lane {
 	LANE_OPEN,	/* held openers */
 	LANE_DEMAND,	/* people who look at a scan */
 	LANE_MOVED,	/* the gate, as the file came into scope with its directory */
+	LANE_AHEAD,	/* the gate, as somebody has written the file */
+	LANE_WARM,	/* a warm start */
 	LANE_SCHEDULED, /* a full scan */
 	LANE_COUNT
 };
@@ -58,9 +61,10 @@ struct request {
 	enum lane lane;
 	bool is_moved; /* made in LANE_MOVED: wanted without anybody who waits */
 	struct request_origin origin;
-	uint64_t device;	/* of the superblock, see locate.h */
-	bool may_be_marked;	/* the kernel tells when it changes */
-	bool may_be_remembered; /* its times do */
+	struct used_ticket used; /* of the first opener */
+	uint64_t device;	 /* of the superblock, see locate.h */
+	bool may_be_marked;	 /* the kernel tells when it changes */
+	bool may_be_remembered;	 /* its times do */
 
 	bool waiting;	   /* in the queue; else a worker has it */
 	bool stale;	   /* written to, or joined under newer signatures, since the scan began */

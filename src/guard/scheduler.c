@@ -5,6 +5,8 @@
 #include "../common/log.h"
 #include "checkpoint.h"
 #include "full_scan.h"
+#include "used_file.h"
+#include "warm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +42,9 @@
 /* Whoever asks for the status sees one no older than this. */
 #define PUBLISH_US (200 * CLOCK_US_PER_MS)
 
+/* What was used is written down so often, and at the end. */
+#define USED_US (300 * CLOCK_US_PER_SEC)
+
 /* So long the end of the thread is waited for: it may be waiting for a disk. */
 #define END_PATIENCE_S 2
 
@@ -71,13 +76,19 @@ struct scheduler {
 	struct control_full_scan_reply published;
 	unsigned published_obeyed;
 	struct control_full_scan_reply seen; /* the loop's copy */
-	unsigned seen_obeyed, ordered;	     /* so many scans were to begin at once, and did */
+	struct control_warm_start_reply published_warm, seen_warm;
+	unsigned seen_obeyed, ordered; /* so many scans were to begin at once, and did */
 
 	/* The thread's. */
 	int directory;
 	bool has_ended; /* the loop has gone */
 	struct conf *conf;
 	struct wire_engine_info engine; /* loaded_at 0: none yet */
+	struct pace pace;		/* of all that it has scanned */
+	struct warm warm;
+	uint64_t used_written_us;
+	uint64_t n_used_written; /* what had been noted then */
+	int used_error;		 /* said already */
 	struct checkpoint checkpoint;
 	struct full_scan *scan;	      /* NULL: none runs */
 	const struct conf *scan_conf; /* which it was begun with */
@@ -122,7 +133,7 @@ static void scheduler_send(void *context, struct scan_task *task)
 		scheduler->has_ended = true;
 }
 
-static const struct full_scan_callbacks scan_callbacks = {
+static const struct scan_callbacks scan_callbacks = {
 	.send = scheduler_send,
 	.log = scheduler_log,
 };
@@ -196,9 +207,9 @@ static void scheduler_begin(struct scheduler *scheduler, int64_t slot, int64_t p
 	scheduler->pause_at = pause_at;
 	scheduler->must_pause = false;
 	scheduler->scan_conf = scheduler->conf;
-	scheduler->scan =
-		full_scan_new(scheduler->directory, scheduler->conf, &scheduler->checkpoint,
-			      scheduler->gate->verdicts, &scan_callbacks, scheduler);
+	scheduler->scan = full_scan_new(scheduler->directory, scheduler->conf,
+					&scheduler->checkpoint, &scheduler->pace,
+					scheduler->gate->verdicts, &scan_callbacks, scheduler);
 	if (!scheduler->scan) {
 		scheduler->scan_conf = NULL;
 		scheduler->checkpoint.last_slot = before.last_slot;
@@ -357,6 +368,100 @@ static int scheduler_look(struct scheduler *scheduler)
 	return wait < LOOK_MS / 1000 ? (int)(wait > 0 ? wait : 1) * 1000 : LOOK_MS;
 }
 
+/* --- in the thread: the warm start --- */
+
+static bool scheduler_is_warm(const struct scheduler *scheduler)
+{
+	const struct conf *conf = scheduler->conf;
+
+	return conf && conf->warm_start && conf->mode != CONTROL_MODE_OFF;
+}
+
+static void scheduler_say_used_error(struct scheduler *scheduler, int error)
+{
+	char text[256];
+
+	if (error < 0 && error != scheduler->used_error) {
+		(void)snprintf(text, sizeof(text),
+			       "warm start: " CONTROL_SCANS_DIR "/used in state-dir: %s: after a "
+			       "restart it is not known which files were used",
+			       error == -EPERM	   ? "it does not belong to root alone"
+			       : error == -EBADMSG ? "it is damaged"
+						   : strerror(-error));
+		scheduler_log(scheduler, LOG_WARNING, text);
+	}
+	scheduler->used_error = error;
+}
+
+/* What was used before a restart is read once, and by one guard of a family. */
+static void scheduler_read_used(struct scheduler *scheduler)
+{
+	struct used *used = &scheduler->gate->estate->used;
+	int r = scheduler->directory < 0 || used->is_ready
+			? 0
+			: used_file_read(scheduler->directory, used);
+
+	scheduler_say_used_error(scheduler, r == -ENOENT ? 0 : r);
+	used_begin(used);
+}
+
+static void scheduler_write_used(struct scheduler *scheduler)
+{
+	struct used *used = &scheduler->gate->estate->used;
+	uint64_t n = used->n_noted;
+
+	scheduler->used_written_us = clock_monotonic_us();
+	if (scheduler->directory < 0 || !used->is_ready || n == scheduler->n_used_written ||
+	    !scheduler->conf || !scheduler->conf->warm_start)
+		return;
+	scheduler_say_used_error(scheduler, used_file_write(scheduler->directory, used));
+	scheduler->n_used_written = n;
+}
+
+/* Whoever does not want a warm start may not want such a list either. */
+static void scheduler_forget_used(struct scheduler *scheduler)
+{
+	used_clear(&scheduler->gate->estate->used);
+	if (scheduler->directory >= 0)
+		used_file_remove(scheduler->directory);
+}
+
+/* The configuration, or the signatures, are others, or may be. */
+static void scheduler_begin_warm(struct scheduler *scheduler)
+{
+	if (scheduler_is_warm(scheduler) && scheduler->engine.loaded_at)
+		warm_begin(&scheduler->warm, scheduler->conf, scheduler->engine.set);
+}
+
+/* was_warm: under the configuration before. */
+static void scheduler_set_warm(struct scheduler *scheduler, bool was_warm)
+{
+	if (scheduler->conf->warm_start)
+		scheduler_read_used(scheduler);
+	else
+		scheduler_forget_used(scheduler);
+	warm_set_conf(&scheduler->warm, scheduler->conf);
+	if (!scheduler_is_warm(scheduler))
+		warm_stop(&scheduler->warm, "it was switched off");
+	else if (!was_warm)
+		scheduler_begin_warm(scheduler);
+}
+
+/* Goes on with it for a while. Returns how long there is nothing to do, in milliseconds. */
+static int scheduler_step_warm(struct scheduler *scheduler)
+{
+	uint64_t wait_us = 0;
+
+	if (clock_monotonic_us() - scheduler->used_written_us > USED_US)
+		scheduler_write_used(scheduler);
+	for (unsigned i = 0; i < STEPS; i++)
+		if (!warm_step(&scheduler->warm, &wait_us)) {
+			wait_us /= CLOCK_US_PER_MS;
+			return wait_us < LOOK_MS ? (int)wait_us + 1 : LOOK_MS;
+		}
+	return 0;
+}
+
 /* --- in the thread: from the loop --- */
 
 static void scheduler_obey(struct scheduler *scheduler, enum control_full_scan_verb verb)
@@ -387,15 +492,18 @@ static void scheduler_obey(struct scheduler *scheduler, enum control_full_scan_v
 
 static void scheduler_take_conf(struct scheduler *scheduler, int snapshot)
 {
-	struct conf *conf = conf_from_snapshot(snapshot);
+	struct conf *conf = conf_from_snapshot(snapshot), *old = scheduler->conf;
+	bool was_warm = scheduler_is_warm(scheduler);
 
 	close(snapshot);
 	if (!conf)
 		return;
-	if (scheduler->conf != scheduler->scan_conf)
-		conf_free(scheduler->conf);
 	scheduler->conf = conf;
 	scheduler->retry_at = 0;
+	pace_set(&scheduler->pace, conf->scan_cpu);
+	scheduler_set_warm(scheduler, was_warm);
+	if (old != scheduler->scan_conf)
+		conf_free(old);
 }
 
 static void scheduler_take_command(struct scheduler *scheduler)
@@ -417,6 +525,7 @@ static void scheduler_take_command(struct scheduler *scheduler)
 		scheduler_forget_engine_problem(scheduler);
 		if (scheduler->scan)
 			full_scan_set_engine(scheduler->scan, &scheduler->engine);
+		scheduler_begin_warm(scheduler);
 		break;
 	case COMMAND_ORDER:
 	default:
@@ -449,7 +558,10 @@ static void scheduler_take_results(struct scheduler *scheduler)
 	/* A file counts as done when its verdict cannot be lost with the process any more. */
 	scheduler_write_journal(scheduler);
 	for (ssize_t i = 0; i < n / (ssize_t)sizeof(tasks[0]); i++)
-		full_scan_take(scheduler->scan, tasks[i]);
+		if (tasks[i]->lane == LANE_WARM)
+			warm_take(&scheduler->warm, tasks[i]);
+		else
+			full_scan_take(scheduler->scan, tasks[i]);
 }
 
 /* --- in the thread: what others see --- */
@@ -494,6 +606,10 @@ static void scheduler_publish(struct scheduler *scheduler)
 	if (scheduler->conf)
 		(void)schedule_format(&scheduler->conf->schedule, reply->schedule,
 				      sizeof(reply->schedule));
+	scheduler->published_warm = scheduler->warm.counts;
+	scheduler->published_warm.state = !scheduler_is_warm(scheduler) ? CONTROL_WARM_START_OFF
+					  : scheduler->warm.files	? CONTROL_WARM_START_RUNNING
+									: CONTROL_WARM_START_IDLE;
 	(void)pthread_mutex_unlock(&scheduler->lock);
 }
 
@@ -514,16 +630,21 @@ static void *scheduler_run(void *argument)
 	struct scheduler *scheduler = argument;
 
 	scheduler_be_modest();
+	pace_init(&scheduler->pace, 100);
+	warm_init(&scheduler->warm, &scheduler->gate->estate->used, scheduler->gate->verdicts,
+		  &scheduler->pace, &scan_callbacks, scheduler);
 	if (scheduler->directory >= 0)
 		scheduler_read_checkpoint(scheduler);
 	while (!scheduler->has_ended) {
 		int wait_ms =
 			scheduler->scan ? scheduler_step(scheduler) : scheduler_look(scheduler);
+		int warm_ms = scheduler_step_warm(scheduler);
 		struct pollfd fds[] = {
 			{.fd = scheduler->commands[0], .events = POLLIN},
 			{.fd = scheduler->results[0], .events = POLLIN},
 		};
 
+		wait_ms = warm_ms < wait_ms ? warm_ms : wait_ms;
 		if (wait_ms || clock_monotonic_us() - scheduler->published_us > PUBLISH_US)
 			scheduler_publish(scheduler);
 		if (poll(fds, 2, wait_ms) == 0 && wait_ms == LOOK_MS)
@@ -538,6 +659,8 @@ static void *scheduler_run(void *argument)
 	    !full_scan_is_done(scheduler->scan))
 		scheduler_pause(scheduler);
 	scheduler_write_journal(scheduler);
+	scheduler_write_used(scheduler);
+	warm_deinit(&scheduler->warm);
 	return NULL;
 }
 
@@ -555,10 +678,18 @@ static void task_told(struct asker *asker, const struct wire_verdict *verdict)
 
 static void scheduler_give(struct scheduler *scheduler, struct scan_task *task)
 {
+	static const char later[] = "too many files wait for a verdict";
+	struct wire_verdict verdict = wire_verdict_make(VERDICT_FAILED, later);
+
 	task->asker.told = task_told;
+	if (task->lane == LANE_WARM && gate_is_busy(scheduler->gate)) {
+		verdict.flags = WIRE_VERDICT_LATER;
+		task_told(&task->asker, &verdict);
+		return;
+	}
 	gate_scan(scheduler->gate, task->fd,
 		  &(const struct gate_order){
-			  .lane = LANE_SCHEDULED,
+			  .lane = task->lane,
 			  .afresh = task->afresh,
 			  .remote = task->remote,
 			  .origin = {.pid = getpid()},
@@ -728,20 +859,35 @@ int scheduler_order(struct scheduler *scheduler, enum control_full_scan_verb ver
 	return !is_running && verb == CONTROL_FULL_SCAN_STOP ? -EALREADY : 0;
 }
 
+/* The thread holds the lock for moments; where this is one of them, what was seen last will do. */
+static void scheduler_see(struct scheduler *scheduler)
+{
+	if (pthread_mutex_trylock(&scheduler->lock) != 0)
+		return;
+	scheduler->seen = scheduler->published;
+	scheduler->seen_obeyed = scheduler->published_obeyed;
+	scheduler->seen_warm = scheduler->published_warm;
+	(void)pthread_mutex_unlock(&scheduler->lock);
+}
+
 void scheduler_status(struct scheduler *scheduler, struct control_full_scan_reply *ret)
 {
 	const struct wire_header header = ret->header;
 
-	/* The thread holds it for moments; where this is one of them, what was seen last will do.
-	 */
-	if (pthread_mutex_trylock(&scheduler->lock) == 0) {
-		scheduler->seen = scheduler->published;
-		scheduler->seen_obeyed = scheduler->published_obeyed;
-		(void)pthread_mutex_unlock(&scheduler->lock);
-	}
+	scheduler_see(scheduler);
 	*ret = scheduler->seen;
 	ret->header = header;
 	/* Whoever asked for one need not see that it has not quite begun. */
 	if (scheduler->seen_obeyed != scheduler->ordered)
 		ret->state = CONTROL_FULL_SCAN_RUNNING;
+}
+
+void scheduler_warm_status(struct scheduler *scheduler, struct control_warm_start_reply *ret)
+{
+	const struct wire_header header = ret->header;
+
+	scheduler_see(scheduler);
+	*ret = scheduler->seen_warm;
+	ret->header = header;
+	ret->files = used_count(&scheduler->gate->estate->used);
 }

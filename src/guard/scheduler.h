@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * scheduler: the thread that runs full scans, when they are due or asked for, one at a time.
+ * scheduler: the thread that runs full scans, when they are due or asked for, one at a time, and
+ * warm starts, when the signatures have changed.
  *
  * It may open files and wait for disks, as the loop may not. The two share nothing but pipes, the
- * verdicts (which it only asks) and the journal (which it writes): whatever keeps the thread
- * waiting, no opener waits for it. The functions here are the loop's.
+ * verdicts (which it only asks), the files that were used and the journal (which it writes):
+ * whatever keeps the thread waiting, no opener waits for it. The functions here are the loop's.
  */
 #include "gate.h"
 
@@ -42,3 +43,6 @@ int scheduler_order(struct scheduler *scheduler, enum control_full_scan_verb ver
 
 /* scheduler_status() fills all of ret but header and error. */
 void scheduler_status(struct scheduler *scheduler, struct control_full_scan_reply *ret);
+
+/* scheduler_warm_status() fills all of ret but header. */
+void scheduler_warm_status(struct scheduler *scheduler, struct control_warm_start_reply *ret);

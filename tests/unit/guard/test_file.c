@@ -216,6 +216,42 @@ static void a_file_is_looked_at_without_following(void **state)
 	assert_int_equal(unit_count_fds(), fds);
 }
 
+static void a_file_below_a_directory_is_opened_on_its_mount_only(void **state)
+{
+	unsigned fds = unit_count_fds();
+	int directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, again;
+	int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char text[8] = "";
+
+	assert_true(directory >= 0 && root >= 0);
+	assert_int_equal(mkdir("below", 0755), 0);
+	scratch_write("below/file", "content", 7);
+	fd = file_open_below(directory, "below/file");
+	if (fd == -ENOSYS) {
+		print_message("skipped: not of this kernel\n");
+		skip();
+	}
+	assert_true(fd >= 0);
+	assert_true(fcntl(fd, F_GETFL) & O_PATH);
+	assert_int_equal(rename("below/file", "below/renamed"), 0);
+	again = file_reopen(fd, O_RDONLY);
+	assert_int_equal(read(again, text, sizeof(text)), 7);
+	assert_string_equal(text, "content");
+	close(again);
+	close(fd);
+
+	assert_int_equal(file_open_below(directory, "below/missing"), -ENOENT);
+	assert_int_equal(file_open_below(directory, "below/renamed/file"), -ENOTDIR);
+	assert_int_equal(symlink("below", "below-link"), 0);
+	assert_int_equal(file_open_below(directory, "below-link/renamed"), -ELOOP);
+	assert_true(file_open_below(directory, "../x") < 0);
+	assert_int_equal(file_open_below(root, "proc/version"), -EXDEV);
+	close(directory);
+	close(root);
+	assert_int_equal(file_reopen(-1, O_RDONLY), -ENOENT);
+	assert_int_equal(unit_count_fds(), fds);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +265,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_open_cannot_be_asked),
 		cmocka_unit_test(a_directory_is_opened_where_it_should_be_and_nowhere_else),
 		cmocka_unit_test(a_file_is_looked_at_without_following),
+		cmocka_unit_test(a_file_below_a_directory_is_opened_on_its_mount_only),
 	};
 
 	if (file_init() < 0) {

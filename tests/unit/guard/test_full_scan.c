@@ -48,6 +48,7 @@ struct fixture {
 	int directory;
 	struct conf *conf;
 	struct checkpoint checkpoint;
+	struct pace pace;
 	struct verdicts *verdicts;
 	struct full_scan *scan;
 	struct scan_task *tasks; /* under way, the first that was sent first */
@@ -88,7 +89,7 @@ static void on_log(void *context, int priority, const char *text)
 	(void)snprintf(fixture->logged, sizeof(fixture->logged), "%d %s", priority, text);
 }
 
-static const struct full_scan_callbacks owner = {.send = on_send, .log = on_log};
+static const struct scan_callbacks owner = {.send = on_send, .log = on_log};
 
 static void set(struct fixture *fixture, const char *key, const char *value)
 {
@@ -197,8 +198,9 @@ static void begin(struct fixture *fixture)
 					      .engine = "1.4.6",
 					      .versions = "daily.cvd 27450"};
 
+	pace_init(&fixture->pace, fixture->conf->scan_cpu);
 	fixture->scan = full_scan_new(fixture->directory, fixture->conf, &fixture->checkpoint,
-				      fixture->verdicts, &owner, fixture);
+				      &fixture->pace, fixture->verdicts, &owner, fixture);
 	assert_non_null(fixture->scan);
 	full_scan_set_engine(fixture->scan, &info);
 }
@@ -1052,8 +1054,8 @@ static void without_a_directory_it_cannot_begin(void **state)
 	unsigned fds = unit_count_fds();
 
 	errno = 0;
-	assert_null(full_scan_new(-1, fixture->conf, &fixture->checkpoint, fixture->verdicts,
-				  &owner, fixture));
+	assert_null(full_scan_new(-1, fixture->conf, &fixture->checkpoint, &fixture->pace,
+				  fixture->verdicts, &owner, fixture));
 	assert_int_equal(errno, EBADF);
 	assert_int_equal(unit_count_fds(), fds);
 	assert_null(full_scan_free(NULL));

@@ -408,10 +408,15 @@ static void the_table_is_full_when_events_are_short(void **state)
 static void the_most_urgent_lane_is_served_first(void **state)
 {
 	struct fixture *fixture = *state;
+	uint64_t expected[2 * LANE_COUNT];
 
 	for (uint64_t i = 0; i < 2 * LANE_COUNT; i++)
 		(void)request_in(fixture, i, (enum lane)(LANE_COUNT - 1 - i % LANE_COUNT));
-	assert_queue(fixture, (const uint64_t[]){3, 7, 2, 6, 1, 5, 0, 4}, 8);
+	for (uint64_t lane = 0; lane < LANE_COUNT; lane++) {
+		expected[2 * lane] = LANE_COUNT - 1 - lane;
+		expected[2 * lane + 1] = 2 * LANE_COUNT - 1 - lane;
+	}
+	assert_queue(fixture, expected, N_ELEMENTS(expected));
 }
 
 static void only_lanes_up_to_the_last_are_served(void **state)
