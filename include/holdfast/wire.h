@@ -57,6 +57,9 @@ enum wire_type {
 	/* guard to engine */
 	WIRE_KILL_WORKER,
 	WIRE_RETIRE, /* another engine has taken over: fork no more workers, end with this socket */
+	WIRE_CONTENTS,	  /* fd: the table of contents, read-only; before it no worker is forked */
+	WIRE_NO_CONTENTS, /* there is none */
+	WIRE_REPLACE_WORKER, /* it will be let go: fork another one beside it */
 	/* guard to worker and back, and between the scan socket and the guard */
 	WIRE_SCAN, /* fd: the file to scan */
 	WIRE_VERDICT,
@@ -263,7 +266,7 @@ struct wire_database {
 };
 _Static_assert(sizeof(struct wire_database) == 88, "wire format");
 
-/* WORKER and KILL_WORKER */
+/* WORKER, KILL_WORKER and REPLACE_WORKER */
 struct wire_worker {
 	struct wire_header header;
 	int32_t pid;
@@ -292,11 +295,15 @@ struct wire_scan {
 	uint64_t id;	/* comes back in the verdict */
 	uint32_t flags; /* WIRE_SCAN_* */
 	uint32_t unused;
+	uint64_t size; /* to a worker: of the file, as the guard has seen it */
 };
-_Static_assert(sizeof(struct wire_scan) == 24, "wire format");
+_Static_assert(sizeof(struct wire_scan) == 32, "wire format");
 
-/* To the guard: scan it although it was verified in this state before. */
+/* To the guard: scan it although it was verified in this state before. To a worker: although its
+ * content may be known. */
 #define WIRE_SCAN_AFRESH 1u
+
+#define WIRE_DIGEST_SIZE 32 /* SHA-256 */
 
 struct wire_verdict {
 	struct wire_header header;
@@ -308,8 +315,9 @@ struct wire_verdict {
 	char reason[WIRE_SIGNATURE_MAX];  /* INFECTED: the signature; INCOMPLETE, FAILED: why */
 	char warning[WIRE_SIGNATURE_MAX]; /* what libclamav had to say of the file; empty: nothing
 					   */
+	unsigned char digest[WIRE_DIGEST_SIZE]; /* see WIRE_VERDICT_HASHED */
 };
-_Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
+_Static_assert(sizeof(struct wire_verdict) == 584, "wire format");
 
 /* From the guard: it was verified in this state before, and not scanned now. */
 #define WIRE_VERDICT_KNOWN 1u
@@ -318,7 +326,13 @@ _Static_assert(sizeof(struct wire_verdict) == 552, "wire format");
 #define WIRE_VERDICT_NO_ENGINE 2u
 
 /* From the guard: too much that somebody waits for is under way; to be asked for later. */
-#define WIRE_VERDICT_LATER 4u
+#define WIRE_VERDICT_LATER 16u
+
+/* From a worker: the digest is that of the file, which has the size that WIRE_SCAN said. */
+#define WIRE_VERDICT_HASHED 4u
+
+/* From a worker: a file of this content was clean before, and this one was not scanned. */
+#define WIRE_VERDICT_SAME_CONTENT 8u
 
 /* What a run of the fetcher is for. */
 struct wire_fetch {

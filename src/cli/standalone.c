@@ -242,6 +242,9 @@ static int standalone_introduce(struct standalone *standalone)
 		.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 		.role = WIRE_PEER_GUARD,
 	};
+	const struct wire_plain no_contents = {
+		.header = WIRE_INIT(WIRE_NO_CONTENTS, struct wire_plain),
+	};
 	int ends[2], r = chan_pair(ends);
 
 	if (r < 0)
@@ -249,6 +252,8 @@ static int standalone_introduce(struct standalone *standalone)
 	standalone->guard = ends[0];
 	r = chan_send(standalone->channel, &peer.header, ends[1]);
 	close(ends[1]);
+	if (r == 0)
+		r = chan_send(standalone->guard, &no_contents.header, -1);
 	return r < 0 ? r : chan_serve(standalone->guard, info_rules, standalone);
 }
 

@@ -332,6 +332,10 @@ static void print_counters(const struct control_status_reply *reply)
 		     n->verdicts[VERDICT_CLEAN], n->verdicts[VERDICT_INFECTED],
 		     n->verdicts[VERDICT_INCOMPLETE], n->verdicts[VERDICT_FAILED], n->known,
 		     n->timeouts);
+	if (reply->contents_max)
+		(void)printf("  contents    %" PRIu64 " of %" PRIu64 " known; %" PRIu64
+			     " files not scanned, as their bytes were verified in others\n",
+			     reply->contents, reply->contents_max, n->same_content);
 	(void)printf("  kernel      %" PRIu64 " clean files marked, %" PRIu64
 		     " marks dropped after a write; %u directories out of scope passed over\n",
 		     n->marks, n->drops, reply->bypassed);
@@ -360,8 +364,10 @@ static void print_processes(const struct control_status_reply *reply)
 	const struct wire_history *history = &reply->history;
 	char when[32];
 
-	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost\n", reply->workers_alive,
-		     reply->workers_busy, reply->counters.workers_lost);
+	(void)printf("  workers     %u, %u busy, %" PRIu64 " lost, %" PRIu64
+		     " replaced after many scans\n",
+		     reply->workers_alive, reply->workers_busy, reply->counters.workers_lost,
+		     reply->counters.workers_replaced);
 	(void)printf("  restarts    guard %u, engine %u, reporter %u, porter %u since %s\n",
 		     history->ended[WIRE_ENDED_GUARD].n, history->ended[WIRE_ENDED_ENGINE].n,
 		     history->ended[WIRE_ENDED_REPORTER].n, history->ended[WIRE_ENDED_PORTER].n,
@@ -431,6 +437,7 @@ static json_t *json_counters(const struct control_counters *n)
 		{"out_of_scope", n->out_of_scope},
 		{"excluded", n->excluded},
 		{"known", n->known},
+		{"same_content", n->same_content},
 		{"joined", n->joined},
 		{"denied", n->denied},
 		{"timeouts", n->timeouts},
@@ -440,6 +447,7 @@ static json_t *json_counters(const struct control_counters *n)
 		{"marks", n->marks},
 		{"drops", n->drops},
 		{"workers_lost", n->workers_lost},
+		{"workers_replaced", n->workers_replaced},
 		{"not_scanned", n->not_scanned},
 		{"read_errors", n->read_errors},
 		{"alerts_dropped", n->alerts_dropped},
@@ -551,6 +559,9 @@ static void status_print_json(const struct status *status)
 				  json_pack("{s:i, s:i}", "alive", (int)reply->workers_alive,
 					    "busy", (int)reply->workers_busy));
 	(void)json_object_set_new(answer, "restarts", json_restarts(history));
+	(void)json_object_set_new(answer, "content_cache",
+				  json_pack("{s:I, s:I}", "entries", (json_int_t)reply->contents,
+					    "capacity", (json_int_t)reply->contents_max));
 	(void)json_object_set_new(answer, "bypassed_directories",
 				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));

@@ -73,6 +73,7 @@ struct conf {
 	uint64_t max_file_size, max_scan_size, max_scan_time_ms;
 	bool detect_pua, heuristics;
 	uint64_t verdict_cache; /* bytes */
+	uint64_t content_cache; /* bytes; 0: none */
 	unsigned reload;	/* enum conf_reload */
 
 	/* [full-scan] */

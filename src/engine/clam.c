@@ -267,7 +267,7 @@ static const char *clam_reason(enum verdict verdict, int code, const char *name,
 
 void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
 {
-	uint64_t began = clock_monotonic_us(), cpu = clock_read_us(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t began = clock_monotonic_us();
 	unsigned long scanned = 0;
 	const char *name = NULL; /* left untouched by libclamav for files of 5 bytes and fewer */
 	bool out_of_time;
@@ -283,7 +283,6 @@ void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict)
 	if (*clam_read_error && ret_verdict->verdict != VERDICT_INFECTED)
 		ret_verdict->verdict = VERDICT_FAILED;
 	ret_verdict->scanned = (uint64_t)scanned * CL_COUNT_PRECISION;
-	ret_verdict->cpu_us = clock_read_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	(void)snprintf(ret_verdict->reason, sizeof(ret_verdict->reason), "%s",
 		       clam_reason(ret_verdict->verdict, code, name, out_of_time));
 	(void)snprintf(ret_verdict->warning, sizeof(ret_verdict->warning), "%s", message_last());

@@ -31,6 +31,7 @@ struct clam *clam_free(struct clam *clam);
 /* clam_set_scratch() gives a forked worker a directory of its own for temporary files. */
 int clam_set_scratch(struct clam *clam, const char *scratch);
 
-/* clam_scan() scans an open file from its beginning, whatever its offset, and fills all of
- * ret_verdict but header and id. A file of which a part could not be read is not clean. */
+/* clam_scan() scans an open file from its beginning, whatever its offset, and fills in what
+ * ret_verdict says of that: verdict, reason, warning, scanned. A file of which a part could not be
+ * read is not clean. */
 void clam_scan(struct clam *clam, int fd, struct wire_verdict *ret_verdict);

@@ -28,9 +28,13 @@
  * second. */
 #define RESPAWNS_PER_SECOND 50
 
+/* One that is replaced has the one that takes its place beside it. */
+#define SLOTS_MAX (WIRE_WORKERS_MAX + 1)
+
 struct slot {
-	pid_t pid;   /* of its worker; 0: none */
-	bool ending; /* we have killed it, and said why where there is something to say */
+	pid_t pid;    /* of its worker; 0: none */
+	bool ending;  /* we have killed it, and said why where there is something to say */
+	bool leaving; /* the guard will let it go */
 };
 
 struct engine {
@@ -43,10 +47,13 @@ struct engine {
 	bool tries;	     /* the signatures are only to be tried */
 	struct conf *conf;
 	struct clam *clam;
+	struct digest *digest;
+	const struct contents *contents; /* NULL: none */
+	bool has_heard_of_contents;	 /* the guard has sent them, or said that there are none */
 	struct clam_set set;
 	uint64_t memory; /* resident bytes once loaded */
-	struct slot slots[WIRE_WORKERS_MAX];
-	unsigned n_slots;
+	struct slot slots[SLOTS_MAX];
+	unsigned n_workers;	  /* that there should be */
 	uint64_t second_began_us; /* see RESPAWNS_PER_SECOND */
 	unsigned respawns;
 };
@@ -81,12 +88,21 @@ static bool engine_scratch(const struct engine *engine, unsigned slot, char *pat
 /* In the child: nothing but a socket is left to it, and three descriptors that lead nowhere. */
 static _Noreturn void engine_be_worker(struct engine *engine, int socket, const char *scratch)
 {
+	const struct worker_tools tools = {
+		.clam = engine->clam,
+		.digest = engine->digest,
+		.contents = engine->contents,
+		.set = engine->set.info.set,
+		.max_file_size = engine->conf->max_file_size,
+		.max_scan_time_ms = engine->conf->max_scan_time_ms,
+	};
+
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (dup2(engine->null, fd) < 0)
 			_exit(WORKER_NOT_CONFINED);
 	if (dup2(socket, WORKER_FD) < 0 || close_range(WORKER_FD + 1, ~0u, 0) < 0)
 		_exit(WORKER_NOT_CONFINED);
-	worker_run(engine->clam, WORKER_FD, scratch, engine->conf->max_scan_time_ms);
+	worker_run(&tools, WORKER_FD, scratch);
 }
 
 /* Returns whether there is a worker now. */
@@ -118,6 +134,20 @@ static bool engine_fork_worker(struct engine *engine, unsigned slot)
 	return message.pid > 0;
 }
 
+/* Returns a free slot where a worker is missing; SLOTS_MAX: none is. One that is leaving does not
+ * count. */
+static unsigned engine_find_missing(const struct engine *engine)
+{
+	unsigned n = 0, free_slot = SLOTS_MAX;
+
+	for (unsigned i = SLOTS_MAX; i-- > 0;) {
+		n += engine->slots[i].pid && !engine->slots[i].leaving;
+		if (!engine->slots[i].pid)
+			free_slot = i;
+	}
+	return n < engine->n_workers ? free_slot : SLOTS_MAX;
+}
+
 /*
  * Forks one of the workers that are missing: to copy the tables of gigabytes takes a while, and who
  * asks us something meanwhile must not wait for all of them. Returns the time in ms after which to
@@ -126,17 +156,16 @@ static bool engine_fork_worker(struct engine *engine, unsigned slot)
 static int engine_fill_slot(struct engine *engine)
 {
 	uint64_t now = clock_monotonic_us();
-	unsigned slot = 0;
+	unsigned slot = engine_find_missing(engine);
 
-	while (slot < engine->n_slots && engine->slots[slot].pid)
-		slot++;
-	if (slot == engine->n_slots || engine->guard < 0 || engine->retired)
+	if (slot == SLOTS_MAX || engine->guard < 0 || engine->retired ||
+	    !engine->has_heard_of_contents)
 		return -1;
 	if (now - engine->second_began_us >= CLOCK_US_PER_SEC) {
 		engine->second_began_us = now;
 		engine->respawns = 0;
 	}
-	if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_slots)
+	if (engine->respawns >= RESPAWNS_PER_SECOND + engine->n_workers)
 		return 1000;
 	engine->respawns++;
 	return engine_fork_worker(engine, slot) ? 0 : 1000;
@@ -144,7 +173,7 @@ static int engine_fill_slot(struct engine *engine)
 
 static struct slot *engine_find_slot(struct engine *engine, pid_t pid)
 {
-	for (unsigned i = 0; i < engine->n_slots; i++)
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
 		if (engine->slots[i].pid == pid)
 			return &engine->slots[i];
 	return NULL;
@@ -230,9 +259,49 @@ static int engine_take_retire(void *context, struct chan_message *message)
 	return 0;
 }
 
+static int engine_take_replace(void *context, struct chan_message *message)
+{
+	pid_t pid = ((const struct wire_worker *)(const void *)message)->pid;
+	struct slot *slot = pid > 0 ? engine_find_slot(context, pid) : NULL;
+
+	if (slot)
+		slot->leaving = true;
+	return 0;
+}
+
+/* Workers that were forked before keep what they have: the guard has emptied it. */
+static void engine_use_contents(struct engine *engine, const struct contents *contents)
+{
+	(void)contents_free(engine->contents);
+	engine->contents = contents;
+	engine->has_heard_of_contents = true;
+}
+
+static int engine_take_contents(void *context, struct chan_message *message)
+{
+	struct engine *engine = context;
+	const struct contents *contents = engine->digest ? contents_map(message->fd) : NULL;
+
+	close(message->fd);
+	if (!contents)
+		log_warning("the content cache cannot be used: files are scanned whatever is known "
+			    "of their content");
+	engine_use_contents(engine, contents);
+	return 0;
+}
+
+static int engine_take_no_contents(void *context, struct chan_message *message)
+{
+	engine_use_contents(context, NULL);
+	return 0;
+}
+
 static const struct chan_rule guard_rules[] = {
 	{WIRE_KILL_WORKER, sizeof(struct wire_worker), false, engine_take_kill},
 	{WIRE_RETIRE, sizeof(struct wire_plain), false, engine_take_retire},
+	{WIRE_REPLACE_WORKER, sizeof(struct wire_worker), false, engine_take_replace},
+	{WIRE_CONTENTS, sizeof(struct wire_plain), true, engine_take_contents},
+	{WIRE_NO_CONTENTS, sizeof(struct wire_plain), false, engine_take_no_contents},
 	{0},
 };
 
@@ -261,7 +330,10 @@ static int engine_take_guard(void *context, struct chan_message *message)
 	if (engine->guard >= 0)
 		close(engine->guard);
 	engine->guard = message->fd;
-	for (unsigned i = 0; i < engine->n_slots; i++)
+	/* It has a table of its own. */
+	engine_use_contents(engine, NULL);
+	engine->has_heard_of_contents = false;
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
 		if (engine->slots[i].pid) {
 			engine->slots[i].ending = true;
 			(void)kill(engine->slots[i].pid, SIGKILL);
@@ -393,12 +465,14 @@ static bool engine_load(struct engine *engine)
 	engine->set.info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
 	/* One more than processors: the guard keeps one idle for opens while it has others scan
 	 * what nobody is held for. */
-	engine->n_slots =
+	engine->n_workers =
 		(unsigned)(engine->conf->workers ? engine->conf->workers
 						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN) + 1);
-	if (engine->n_slots > WIRE_WORKERS_MAX)
-		engine->n_slots = WIRE_WORKERS_MAX;
-	engine->set.info.workers = engine->n_slots;
+	if (engine->n_workers > WIRE_WORKERS_MAX)
+		engine->n_workers = WIRE_WORKERS_MAX;
+	engine->set.info.workers = engine->n_workers;
+	/* Before the workers, who inherit it. */
+	engine->digest = digest_new();
 	engine->set.info.scan_deadline_ms =
 		(uint32_t)(engine->conf->max_scan_time_ms + WORKER_GUARD_GRACE_MS);
 	engine_report(engine, WIRE_READY, "");

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include "../common/chan.h"
+#include "../common/clock.h"
 #include "../common/sandbox.h"
 
 #include <fcntl.h>
@@ -16,25 +17,52 @@
 #define KEPT_AT_ONCE (4 << 20)
 
 struct worker {
-	struct clam *clam;
+	const struct worker_tools *tools;
 	int fd;
 	unsigned alarm_seconds;
 };
 
+/*
+ * Says in verdict what the file's content is, where that can be told, and that it is clean where it
+ * is known. Whether what is hashed here is what is then scanned is for the guard to tell: it sees
+ * who writes to the file meanwhile.
+ */
+static void worker_recognize(const struct worker_tools *tools, int file,
+			     const struct wire_scan *scan, struct wire_verdict *verdict)
+{
+	struct content content = {.size = scan->size, .set = tools->set};
+
+	/* Files that are too large are not scanned as a whole, and never clean. */
+	if (!tools->contents || scan->size == 0 || scan->size > tools->max_file_size ||
+	    !digest_file(tools->digest, file, scan->size, content.digest))
+		return;
+	memcpy(verdict->digest, content.digest, sizeof(verdict->digest));
+	verdict->flags = WIRE_VERDICT_HASHED;
+	if (!(scan->flags & WIRE_SCAN_AFRESH) && contents_has(tools->contents, &content)) {
+		verdict->verdict = VERDICT_CLEAN;
+		verdict->flags |= WIRE_VERDICT_SAME_CONTENT;
+	}
+}
+
 static int worker_take_scan(void *context, struct chan_message *message)
 {
-	struct worker *worker = context;
+	const struct wire_scan *scan = (const void *)message;
+	const struct worker *worker = context;
 	struct wire_verdict verdict = {
 		.header = WIRE_INIT(WIRE_VERDICT, struct wire_verdict),
-		.id = ((const struct wire_scan *)(const void *)message)->id,
+		.id = scan->id,
 	};
+	uint64_t cpu = clock_read_us(CLOCK_PROCESS_CPUTIME_ID);
 	int file = message->fd;
 
 	/* libclamav looks at its time limit only now and then. The signal's default action ends
 	 * us. */
 	(void)alarm(worker->alarm_seconds);
-	clam_scan(worker->clam, file, &verdict);
+	worker_recognize(worker->tools, file, scan, &verdict);
+	if (!(verdict.flags & WIRE_VERDICT_SAME_CONTENT))
+		clam_scan(worker->tools->clam, file, &verdict);
 	(void)alarm(0);
+	verdict.cpu_us = clock_read_us(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	close(file);
 
 	return chan_send(worker->fd, &verdict.header, -1);
@@ -84,13 +112,13 @@ static void worker_keep_memory(void)
 	(void)mallopt(M_TRIM_THRESHOLD, 2 * KEPT_AT_ONCE);
 }
 
-_Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64_t max_scan_time_ms)
+_Noreturn void worker_run(const struct worker_tools *tools, int fd, const char *scratch)
 {
 	struct worker worker = {
-		.clam = clam,
+		.tools = tools,
 		.fd = fd,
 		.alarm_seconds =
-			(unsigned)((max_scan_time_ms + WORKER_ALARM_GRACE_MS + 999) / 1000),
+			(unsigned)((tools->max_scan_time_ms + WORKER_ALARM_GRACE_MS + 999) / 1000),
 	};
 	sigset_t none;
 
@@ -100,7 +128,7 @@ _Noreturn void worker_run(struct clam *clam, int fd, const char *scratch, uint64
 	worker_volunteer_for_oom();
 	worker_keep_memory();
 
-	if (clam_set_scratch(clam, scratch) < 0 || sandbox_enter(scratch, NULL, 0) < 0)
+	if (clam_set_scratch(tools->clam, scratch) < 0 || sandbox_enter(scratch, NULL, 0) < 0)
 		_exit(WORKER_NOT_CONFINED);
 
 	while (chan_serve(fd, worker_rules, &worker) == 0)

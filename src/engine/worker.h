@@ -6,6 +6,7 @@
  * else.
  */
 #include "clam.h"
+#include "digest.h"
 
 #include <stdint.h>
 
@@ -20,6 +21,15 @@
 /* The exit status of a worker that cannot be confined. */
 #define WORKER_NOT_CONFINED 3
 
+/* What a worker is made of; not owned. */
+struct worker_tools {
+	struct clam *clam;
+	struct digest *digest;
+	const struct contents *contents; /* files of a content that is known are not scanned; NULL:
+					    there is no table */
+	uint64_t set;			 /* of signatures and settings */
+	uint64_t max_file_size, max_scan_time_ms;
+};
+
 /* worker_run() serves fd until the guard closes its end. Does not return. */
-_Noreturn void worker_run(struct clam *clam, int fd, const char *scratch,
-			  uint64_t max_scan_time_ms);
+_Noreturn void worker_run(const struct worker_tools *tools, int fd, const char *scratch);

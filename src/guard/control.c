@@ -66,6 +66,10 @@ static int client_send_status(void *context, struct chan_message *message)
 
 	reply.infected = findings_count(from->gate->findings, FINDING_INFECTED, reply.engine.set);
 	reply.poison = findings_count(from->gate->findings, FINDING_POISON, reply.engine.set);
+	if (from->gate->contents) {
+		reply.contents = contents_count(from->gate->contents);
+		reply.contents_max = contents_capacity(from->gate->contents);
+	}
 	reply.counters.alerts_dropped = outbox_dropped(from->gate->alert.reporter);
 	return chan_send(client->fd, &reply.header, -1);
 }

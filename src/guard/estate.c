@@ -18,6 +18,7 @@ struct estate *estate_new(const char **ret_what)
 		return NULL;
 	estate->renames.fd = -1;
 	estate->verdicts = -1;
+	estate->contents = -1;
 	*ret_what = "fanotify is not available (in a container that forbids it?)";
 	r = group_init(&estate->group);
 	if (r == 0 && estate->group.features.has[FEATURE_RENAME_WATCH])
@@ -37,6 +38,8 @@ struct estate *estate_free(struct estate *estate)
 	renames_deinit(&estate->renames);
 	if (estate->verdicts >= 0)
 		close(estate->verdicts);
+	if (estate->contents >= 0)
+		close(estate->contents);
 	(void)munmap(estate, sizeof(*estate));
 	return NULL;
 }
@@ -106,6 +109,7 @@ static void estate_keep(const struct estate *estate, struct kept *kept)
 	kept_add(kept, estate->group.fd);
 	kept_add(kept, estate->renames.fd);
 	kept_add(kept, estate->verdicts);
+	kept_add(kept, estate->contents);
 	estate_keep_roster(&estate->roster, kept);
 	for (size_t i = 0; i < EVENTS_MAX; i++)
 		if (estate->events[i].held)

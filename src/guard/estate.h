@@ -38,6 +38,7 @@ struct estate {
 	int64_t started_at;    /* when the first guard began, seconds since the epoch; 0: not yet */
 	_Atomic bool watching; /* marks are set: openers wait for whoever is the guard */
 	_Atomic int verdicts;  /* memory of verdicts.h; -1: there is none yet */
+	_Atomic int contents;  /* memory of contents.h; -1: there is none */
 	_Atomic bool may_miss_closes; /* events are being read, and one may get lost */
 	unsigned closes_epoch;	      /* of the group, when closes may have gone unseen last */
 	struct control_counters counters;

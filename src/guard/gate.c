@@ -64,6 +64,9 @@
 /* While so many files are under way, none for which nobody waits is added. */
 #define UNASKED_UP_TO 64
 
+/* After the opens that wait. */
+#define SETTLER_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
+
 /* Why a file has no request. */
 static const char no_room[] = "too many files wait for a verdict";
 
@@ -137,6 +140,7 @@ static unsigned gate_answer(struct gate *gate, struct request *request, bool all
 static void gate_settle(struct gate *gate, struct request *request,
 			const struct wire_verdict *verdict, bool may_remember);
 static void gate_dispatch(struct gate *gate, const struct request *looked_at);
+static void gate_arm_settler(struct gate *gate);
 
 uint64_t gate_signatures(const struct gate *gate)
 {
@@ -506,6 +510,7 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 	if (file_stat(fd, &id, &state) == 0) {
 		pins_drop(&gate->pins, id);
 		verdicts_closed(gate->verdicts, id);
+		candidates_closed(&gate->candidates, id);
 		findings_forget(gate->findings, id, &state);
 		request = request_find(&gate->requests, id);
 	}
@@ -523,6 +528,7 @@ static void gate_check_closes(struct gate *gate)
 		return;
 	gate->estate->closes_epoch = gate->group->epoch;
 	verdicts_closes_missed(gate->verdicts);
+	candidates_clear(&gate->candidates);
 }
 
 /* A close after writing may have gone unseen, of whatever file: nothing that rests on seeing them
@@ -533,6 +539,7 @@ static void gate_on_missed_close(struct gate *gate)
 
 	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
 	gate_check_closes(gate);
+	candidates_clear(&gate->candidates);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
 }
@@ -609,6 +616,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 		n_empty = gate_read(gate) ? 0 : n_empty + 1;
 	gate->read_us = clock_monotonic_us();
 	gate_read_on(gate);
+	gate_arm_settler(gate);
 	return 0;
 }
 
@@ -917,6 +925,7 @@ void gate_scan(struct gate *gate, int fd, const struct gate_order *order)
 	}
 	if (is_new || order->lane < request->lane)
 		request->origin = order->origin;
+	request->afresh |= order->afresh;
 	request_ask(&gate->requests, request, order->asker, order->lane);
 	gate_begin(gate, request, is_new);
 }
@@ -990,8 +999,8 @@ static bool gate_still_holds(const struct request *request)
 	       file_state_equal(&state, &request->state);
 }
 
-/* Notes that a file was verified in the state that it is in. */
-static void gate_note_clean(struct gate *gate, const struct request *request)
+/* Notes that a file was verified in the state that it is in. Returns whether it is known now. */
+static bool gate_note_clean(struct gate *gate, const struct request *request)
 {
 	struct verdict_tag tag;
 	struct file_state state;
@@ -1001,12 +1010,59 @@ static void gate_note_clean(struct gate *gate, const struct request *request)
 	    verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, &id,
 			 &state) < 0 ||
 	    !file_state_equal(&state, &request->state))
-		return;
+		return false;
 	/* Where we do not see it closed, whoever may write to it can change it in this state. */
 	if (!verdict_tag_is_of_root(&tag) && !watch_has(&gate->watch, request->device))
-		return;
+		return false;
 	verdicts_add(gate->verdicts, &tag);
 	journal_add(gate->journal, &tag);
+	return true;
+}
+
+static struct content gate_content(const struct gate *gate, const struct request *request)
+{
+	struct content content = {.size = request->state.size, .set = gate_signatures(gate)};
+
+	memcpy(content.digest, request->content.digest, sizeof(content.digest));
+	return content;
+}
+
+/*
+ * Notes that the bytes of a file are clean, wherever they are. It has just been noted of the file,
+ * and writers are still locked out.
+ *
+ * The worker hashed the file first and scanned it then. Somebody could have had other bytes in it
+ * for the scan, and the first ones back in time. But nobody had it open for writing when it was
+ * given to the worker, and nobody has now; so he would have opened it in between, and left another
+ * ctime than it had, or made one of the calls that leave none, and closed it: of that the kernel
+ * has told us by now, though we may not have read it. Until we have, this is a candidate.
+ */
+static void gate_vouch(struct gate *gate, const struct request *request)
+{
+	const struct content content = gate_content(gate, request);
+
+	if (!gate->contents || !request->content.is_told || request->content.is_known ||
+	    request->had_writer)
+		return;
+	candidates_add(&gate->candidates, request->id, &content, request->content.voucher);
+	gate_arm_settler(gate);
+}
+
+/* Idle: opens that wait come first. */
+static void gate_arm_settler(struct gate *gate)
+{
+	if (gate->candidates.n)
+		(void)sd_event_source_set_enabled(gate->settler, SD_EVENT_ONESHOT);
+}
+
+static int gate_on_settler(sd_event_source *source, void *userdata)
+{
+	struct gate *gate = userdata;
+
+	/* Else it is armed again when that has been read. */
+	if (gate->contents && !group_has_unread(gate->group))
+		candidates_settle(&gate->candidates, gate->contents);
+	return 0;
 }
 
 /*
@@ -1021,7 +1077,8 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 	    !group_lock_out_writers(request->fd))
 		return;
 	if (gate_still_holds(request)) {
-		gate_note_clean(gate, request);
+		if (gate_note_clean(gate, request))
+			gate_vouch(gate, request);
 		if (request->may_be_marked && gate_may_mark(gate, request->began_us))
 			gate_mark(gate, request->fd, request->id, request->device);
 	}
@@ -1110,10 +1167,58 @@ static void gate_forget_finding(struct gate *gate, const struct request *request
 		findings_remove(gate->findings, &key);
 }
 
+/* Nothing is believed any more of what this worker has vouched for. */
+static void gate_on_distrusted(void *context, uint64_t serial)
+{
+	struct gate *gate = context;
+
+	candidates_forget(&gate->candidates, serial);
+	if (gate->contents)
+		contents_forget(gate->contents, serial);
+}
+
+static void gate_on_replaced(void *context)
+{
+	((struct gate *)context)->counters->workers_replaced++;
+}
+
+/* An infected file whose bytes are known to be clean, and did not change between the two looks at
+ * them: one of two workers has lied. */
+static void gate_find_liar(struct gate *gate, const struct request *request,
+			   const struct content *content, const char *signature)
+{
+	uint64_t voucher = contents_voucher(gate->contents, content);
+
+	if (!voucher || !gate_is_sure(request, FINDING_INFECTED) || !gate_still_holds(request))
+		return;
+	log_error("a worker had called clean what is infected (%s): nothing that it said of the "
+		  "content of files is believed any more",
+		  signature);
+	gate_on_distrusted(gate, voucher);
+}
+
+/* What the verdict says about the same bytes in other files. */
+static void gate_learn_content(struct gate *gate, const struct request *request,
+			       const struct wire_verdict *verdict)
+{
+	const struct content content = gate_content(gate, request);
+
+	if (!gate->contents || !request->content.is_told ||
+	    request->generation != pool_generation(gate->pool))
+		return;
+	if (request->content.is_known) {
+		gate->counters->same_content++;
+		contents_use(gate->contents, &content);
+	} else if (verdict->verdict == VERDICT_INFECTED) {
+		gate_find_liar(gate, request, &content, verdict->reason);
+	}
+}
+
 /* Notes what the verdict says about the file, for those who open it next. */
 static void gate_learn(struct gate *gate, const struct request *request,
 		       const struct wire_verdict *verdict, bool may_remember)
 {
+	gate_learn_content(gate, request, verdict);
 	if (verdict->verdict != VERDICT_CLEAN)
 		gate_forget_clean(gate, request);
 	else if (may_remember)
@@ -1240,7 +1345,10 @@ static void gate_on_verdict(void *context, struct request *request,
 		wire_verdict_make(VERDICT_INCOMPLETE, "it changed while it was scanned");
 	struct gate *gate = context;
 
-	if (verdict->verdict == VERDICT_INFECTED || gate_still_holds(request))
+	/* Whoever wants it scanned came when it had been given to the worker. */
+	if (request->content.is_known && request->afresh)
+		request_put_back(&gate->requests, request);
+	else if (verdict->verdict == VERDICT_INFECTED || gate_still_holds(request))
 		gate_settle(gate, request, verdict, true);
 	else if (gate_must_scan_again(request))
 		gate_scan_again(gate, request);
@@ -1376,12 +1484,46 @@ static int gate_make_verdicts(struct gate *gate, const struct conf *conf)
 	return gate->verdicts ? 0 : -ENOMEM;
 }
 
+/* Workers that still have an old table must find nothing in it that is no longer believed. */
+static void gate_end_contents(struct gate *gate)
+{
+	candidates_clear(&gate->candidates);
+	if (gate->contents)
+		contents_clear(gate->contents);
+	gate->contents = contents_free(gate->contents);
+}
+
+/* Without memory for it there is none. */
+static void gate_make_contents(struct gate *gate, const struct conf *conf)
+{
+	int old = gate->estate->contents, memory = old, lent = -1;
+
+	gate_end_contents(gate);
+	gate->contents_size = conf->content_cache;
+	if (conf->content_cache)
+		gate->contents = contents_new(conf->content_cache, &memory);
+	else
+		memory = -1;
+	/* In this order: the number must not be in the estate when it can be used again. */
+	gate->estate->contents = memory;
+	if (old >= 0 && old != memory)
+		close(old);
+	if (gate->contents)
+		lent = contents_lend(memory);
+	if (conf->content_cache && lent < 0)
+		log_error("the content cache cannot be made: each file is scanned, whatever is "
+			  "known of its content");
+	pool_set_contents(gate->pool, lent < 0 ? -1 : lent);
+}
+
 int gate_set_conf(struct gate *gate, const struct conf *conf)
 {
 	struct request *request, *next;
 
 	if (!gate->verdicts && gate_make_verdicts(gate, conf) < 0)
 		return -ENOMEM;
+	if (gate->contents_size != conf->content_cache)
+		gate_make_contents(gate, conf);
 	gate->conf = conf;
 	gate->used = conf->warm_start ? &gate->estate->used : NULL;
 	gate_check_closes(gate);
@@ -1461,6 +1603,8 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	static const struct pool_callbacks callbacks = {
 		.verdict = gate_on_verdict,
 		.lost = gate_on_lost,
+		.distrusted = gate_on_distrusted,
+		.replaced = gate_on_replaced,
 		.given_back = gate_on_given_back,
 		.adopted = gate_on_adopted,
 		.switched = gate_on_switched,
@@ -1474,6 +1618,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.group = &estate->group,
 		.counters = &estate->counters,
 		.findings = &estate->findings,
+		.contents_size = UINT64_MAX,
 		.remote.results = {-1, -1},
 		.visitor = {.directories = {-1, -1}, .files = {-1, -1}},
 		.owner = owner,
@@ -1508,6 +1653,13 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	r = sd_event_source_set_enabled(gate->sweeper, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
+	r = sd_event_add_defer(event, &gate->settler, gate_on_settler, gate);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_priority(gate->settler, SETTLER_PRIORITY);
+	r = sd_event_source_set_enabled(gate->settler, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
 	r = gate_add_sources(gate);
 	if (r < 0)
 		return r;
@@ -1528,6 +1680,7 @@ void gate_deinit(struct gate *gate)
 {
 	gate_let_go(gate);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
+	gate->settler = sd_event_source_disable_unref(gate->settler);
 	gate->renames_source = sd_event_source_disable_unref(gate->renames_source);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
 	gate->pool = pool_free(gate->pool);
@@ -1537,6 +1690,7 @@ void gate_deinit(struct gate *gate)
 	request_table_deinit(&gate->requests);
 	assert(gate->events.n_held == 0);
 	verdicts_free(gate->verdicts);
+	contents_free(gate->contents);
 	watch_deinit(&gate->watch);
 	remote_deinit(&gate->remote);
 }

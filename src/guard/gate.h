@@ -12,6 +12,7 @@
 #include "../common/conf.h"
 #include "alert.h"
 #include "bypass.h"
+#include "candidates.h"
 #include "estate.h"
 #include "journal.h"
 #include "locate.h"
@@ -44,10 +45,13 @@ struct gate {
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
-	struct verdicts *verdicts; /* what was verified before */
-	struct journal *journal;   /* and outlives us; NULL: nothing does */
-	struct alert alert;	   /* what the reporter is told */
-	struct location location;  /* of the file looked at; only here as it is large */
+	struct verdicts *verdicts;    /* what was verified before */
+	struct journal *journal;      /* and outlives us; NULL: nothing does */
+	struct contents *contents;    /* the bytes of files that were verified; NULL: not kept */
+	uint64_t contents_size;	      /* for which they were made; UINT64_MAX: not yet */
+	struct candidates candidates; /* that will be put in there */
+	struct alert alert;	      /* what the reporter is told */
+	struct location location;     /* of the file looked at; only here as it is large */
 	struct event_table events;
 	struct request_table requests;
 	struct pool *pool;
@@ -57,6 +61,7 @@ struct gate {
 	sd_event_source *source; /* of the group */
 	sd_event_source *renames_source, *visitor_source;
 	sd_event_source *sweeper; /* runs while something has a deadline */
+	sd_event_source *settler; /* runs once nothing is unread, while there are candidates */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
 	uint64_t read_us;    /* when this was done last; monotonic */
@@ -88,7 +93,8 @@ void gate_deinit(struct gate *gate);
 /*
  * gate_set_conf() makes conf decide from now on; it must live until the next call. In a mode that
  * does not block, whoever is held is let go. Nothing works before the first call, which makes the
- * table of verdicts. Returns 0 or -ENOMEM.
+ * table of verdicts; each makes another table of contents where its size has changed. Returns 0 or
+ * -ENOMEM.
  */
 int gate_set_conf(struct gate *gate, const struct conf *conf);
 

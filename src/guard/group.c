@@ -115,6 +115,13 @@ int group_left(const struct group *group, struct group_event *events)
 	return n;
 }
 
+bool group_has_unread(const struct group *group)
+{
+	int bytes = 0;
+
+	return ioctl(group->fd, FIONREAD, &bytes) < 0 || bytes > 0;
+}
+
 void group_take(struct group *group, const struct group_event *event)
 {
 	*(volatile __u32 *)&group->inbox[event->place].event_len = 0;

@@ -71,6 +71,9 @@ void group_deinit(struct group *group);
  */
 int group_read(struct group *group, struct group_event *events, bool *ret_lost);
 
+/* group_has_unread() says whether the kernel has told of anything that was not read. */
+bool group_has_unread(const struct group *group);
+
 /* group_take() notes that an event is in other hands, or done with; not yet closed then. */
 void group_take(struct group *group, const struct group_event *event);
 

@@ -2,7 +2,6 @@
 #include "pool.h"
 
 #include "../common/chan.h"
-#include "../common/clock.h"
 #include "../common/log.h"
 
 #include <errno.h>
@@ -33,6 +32,10 @@ struct worker {
 	struct request *request; /* NULL: idle */
 	uint64_t scan_id;
 	uint64_t deadline_us;
+	uint64_t serial, arrived_us; /* see roster.h; these two and the next */
+	uint32_t scans;
+	bool must_scan;		     /* it was told to, whatever it knows of the content */
+	bool may_have_vouched;	     /* for contents */
 	struct roster_worker *entry; /* NULL: it is not on the roster */
 	uint64_t question;	     /* that it was asked when it was adopted */
 	bool is_adopted;   /* until it has answered us, what it says may be for a guard before us */
@@ -49,6 +52,7 @@ struct engine {
 	int fd; /* -1: the engine died, its workers go on */
 	int32_t pid;
 	bool retired;
+	bool is_asked; /* for a worker in place of one that is to be let go */
 	struct wire_engine_info info;
 	struct databases databases;
 	struct worker *workers;
@@ -67,6 +71,7 @@ struct pool {
 	struct wire_engine_info info;
 	unsigned generation;
 	uint64_t release_us; /* until then may scans of released engines end; 0: no such */
+	int contents;	     /* what engines are sent; -1: nothing */
 };
 
 struct pool *pool_new(sd_event *event, struct roster *roster,
@@ -78,7 +83,8 @@ struct pool *pool_new(sd_event *event, struct roster *roster,
 		*pool = (struct pool){.event = event,
 				      .roster = roster,
 				      .callbacks = callbacks,
-				      .context = context};
+				      .context = context,
+				      .contents = -1};
 	return pool;
 }
 
@@ -92,6 +98,9 @@ static void roster_enter(struct roster *roster, struct worker *worker)
 		if (entry->fd)
 			continue;
 		entry->pid = worker->pid;
+		entry->serial = worker->serial;
+		entry->arrived_us = worker->arrived_us;
+		entry->scans = worker->scans;
 		entry->is_busy = false;
 		entry->fd = worker->fd;
 		worker->entry = entry;
@@ -139,6 +148,7 @@ static void roster_note_scan(struct worker *worker)
 	if (!entry)
 		return;
 	entry->deadline_us = worker->deadline_us;
+	entry->scans = worker->scans;
 	entry->scan = (struct roster_scan){
 		.id = worker->scan_id,
 		.fd = request->fd,
@@ -196,6 +206,8 @@ struct pool *pool_free(struct pool *pool)
 		return NULL;
 	while (pool->engines)
 		engine_free(pool->engines);
+	if (pool->contents >= 0)
+		close(pool->contents);
 	free(pool);
 	return NULL;
 }
@@ -243,12 +255,24 @@ static struct request *worker_end(struct worker *worker)
 	return request;
 }
 
+/* While it is on the roster: if we end here, whoever follows us finds it lost. */
+static void worker_distrust(struct worker *worker)
+{
+	struct pool *pool = worker->engine->pool;
+
+	if (worker->may_have_vouched)
+		pool->callbacks->distrusted(pool->context, worker->serial);
+	worker->may_have_vouched = false;
+}
+
 /* The worker is of no use any more. Its request goes back to whoever decides. */
 static void worker_lost(struct worker *worker, enum pool_loss loss, const char *why)
 {
 	struct pool *pool = worker->engine->pool;
-	struct request *request = worker_end(worker);
+	struct request *request;
 
+	worker_distrust(worker);
+	request = worker_end(worker);
 	if (request)
 		pool->callbacks->lost(pool->context, request, loss, why);
 }
@@ -298,9 +322,62 @@ static void worker_gone(struct worker *worker)
 		worker_lost_by(worker);
 		return;
 	}
+	worker_distrust(worker);
 	worker->is_gone = true;
 	worker->deadline_us = clock_monotonic_us() + WORD_US;
 	worker->source = sd_event_source_disable_unref(worker->source);
+}
+
+/* Of those that are left. */
+static unsigned engine_count_alive(const struct engine *engine)
+{
+	const struct worker *worker;
+	unsigned n = 0;
+
+	DL_FOREACH (engine->workers, worker)
+		n += !worker->is_gone;
+	return n;
+}
+
+/* Whether it is time to replace a worker, which has nothing to do. */
+static bool worker_is_due(const struct worker *worker, uint64_t now_us)
+{
+	return !worker->request && !worker->is_adopted &&
+	       (worker->scans >= POOL_SCANS_MAX || now_us - worker->arrived_us >= POOL_AGE_MAX_US);
+}
+
+/* Lets it go if there is another in its place, which is asked for first. */
+static void worker_replace(struct worker *worker)
+{
+	struct engine *engine = worker->engine;
+	struct pool *pool = engine->pool;
+	const struct wire_worker replace = {
+		.header = WIRE_INIT(WIRE_REPLACE_WORKER, struct wire_worker),
+		.pid = worker->pid,
+	};
+
+	if (engine_count_alive(engine) > engine->info.workers) {
+		engine->is_asked = false;
+		worker_free(worker);
+		pool->callbacks->replaced(pool->context);
+	} else if (engine->fd >= 0 && !engine->is_asked) {
+		engine->is_asked = chan_send(engine->fd, &replace.header, -1) == 0;
+	}
+}
+
+/* Workers of the current engine are replaced one after the other. */
+static void pool_replace_one(struct pool *pool)
+{
+	uint64_t now_us = clock_monotonic_us();
+	struct worker *worker;
+
+	if (!pool->current)
+		return;
+	DL_FOREACH (pool->current->workers, worker)
+		if (worker_is_due(worker, now_us)) {
+			worker_replace(worker);
+			return;
+		}
 }
 
 struct worker_delivery {
@@ -308,6 +385,19 @@ struct worker_delivery {
 	bool has_verdict;
 	struct wire_verdict verdict;
 };
+
+/* Whether what it says of the content makes sense, which is then noted. */
+static bool worker_take_content(const struct worker *worker, const struct wire_verdict *verdict)
+{
+	struct request_content *content = &worker->request->content;
+
+	content->is_told = verdict->flags & WIRE_VERDICT_HASHED;
+	content->is_known = verdict->flags & WIRE_VERDICT_SAME_CONTENT;
+	memcpy(content->digest, verdict->digest, sizeof(content->digest));
+	content->voucher = worker->serial;
+	return !content->is_known ||
+	       (content->is_told && verdict->verdict == VERDICT_CLEAN && !worker->must_scan);
+}
 
 static int worker_take_verdict(void *context, struct chan_message *message)
 {
@@ -321,11 +411,14 @@ static int worker_take_verdict(void *context, struct chan_message *message)
 	if (!delivery->worker->request || verdict->id != delivery->worker->scan_id ||
 	    verdict->verdict >= VERDICT_COUNT ||
 	    !wire_string_ok(verdict->reason, sizeof(verdict->reason)) ||
-	    !wire_string_ok(verdict->warning, sizeof(verdict->warning)))
+	    !wire_string_ok(verdict->warning, sizeof(verdict->warning)) ||
+	    !worker_take_content(delivery->worker, verdict))
 		return -EPROTO;
 	delivery->has_verdict = true;
+	delivery->worker->may_have_vouched = true;
 	delivery->verdict = *verdict;
 	delivery->verdict.flags = 0;
+	memset(delivery->verdict.digest, 0, sizeof(delivery->verdict.digest));
 	/* It is what a full scan pauses for, and a worker may have been made to say anything. */
 	if (delivery->verdict.cpu_us > deadline_us)
 		delivery->verdict.cpu_us = deadline_us;
@@ -379,6 +472,8 @@ static int worker_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	else if (request)
 		/* The guard before us has read its verdict, and had no time to answer. */
 		pool->callbacks->given_back(pool->context, request);
+	/* Before it is given something else: under load it is idle at no other time. */
+	pool_replace_one(pool);
 	pool->callbacks->idle(pool->context);
 	return 0;
 }
@@ -451,6 +546,8 @@ static int engine_take_worker(void *context, struct chan_message *message)
 	worker->engine = engine;
 	worker->fd = message->fd;
 	worker->pid = ((const struct wire_worker *)(const void *)message)->pid;
+	worker->serial = ++pool->roster->next_id;
+	worker->arrived_us = clock_monotonic_us();
 	DL_APPEND(engine->workers, worker);
 	engine->n_workers++;
 	if (sd_event_add_io(pool->event, &worker->source, worker->fd, EPOLLIN, worker_on_readable,
@@ -464,6 +561,8 @@ static int engine_take_worker(void *context, struct chan_message *message)
 		roster_enter(pool->roster, worker);
 	else
 		engine_become_current(engine);
+	engine->is_asked = false;
+	pool_replace_one(pool);
 	pool->callbacks->idle(pool->context);
 	return 0;
 }
@@ -533,6 +632,29 @@ static int engine_on_readable(sd_event_source *source, int fd, uint32_t revents,
 	return 0;
 }
 
+/* One that cannot be told has gone. */
+static void engine_send_contents(const struct engine *engine)
+{
+	const int fd = engine->pool->contents;
+	const struct wire_plain message = {
+		.header = WIRE_INIT(fd < 0 ? WIRE_NO_CONTENTS : WIRE_CONTENTS, struct wire_plain),
+	};
+
+	if (engine->fd >= 0)
+		(void)chan_send(engine->fd, &message.header, fd);
+}
+
+void pool_set_contents(struct pool *pool, int fd)
+{
+	struct engine *engine;
+
+	if (pool->contents >= 0)
+		close(pool->contents);
+	pool->contents = fd;
+	DL_FOREACH (pool->engines, engine)
+		engine_send_contents(engine);
+}
+
 int pool_add_engine(struct pool *pool, int fd, int32_t pid)
 {
 	struct engine *engine;
@@ -554,6 +676,7 @@ int pool_add_engine(struct pool *pool, int fd, int32_t pid)
 	(void)sd_event_source_set_priority(engine->source, POOL_PRIORITY - 1);
 	DL_APPEND(pool->engines, engine);
 	pool->n_engines++;
+	engine_send_contents(engine);
 	return 0;
 }
 
@@ -600,6 +723,10 @@ static void worker_adopt(struct engine *engine, struct roster_worker *entry)
 		.pid = entry->pid,
 		.entry = entry,
 		.deadline_us = entry->deadline_us,
+		.serial = entry->serial,
+		.arrived_us = entry->arrived_us,
+		.scans = entry->scans,
+		.may_have_vouched = true,
 		.question = ping.number,
 		.is_adopted = true,
 	};
@@ -651,6 +778,8 @@ void pool_adopt(struct pool *pool)
 	pool->databases = engine->databases;
 	pool->info = engine->info;
 	pool->generation++;
+	/* It is another one where that of the guard before us could not be taken over. */
+	engine_send_contents(engine);
 	pool->callbacks->switched(pool->context);
 	for (size_t i = 0; i < ROSTER_WORKERS_MAX; i++)
 		if (roster->workers[i].fd)
@@ -708,11 +837,16 @@ bool pool_scan(struct pool *pool, struct request *request)
 	if (!worker)
 		return false;
 	scan.id = worker->scan_id = ++pool->roster->next_id;
+	scan.size = request->state.size;
+	scan.flags = request->afresh ? WIRE_SCAN_AFRESH : 0;
 	if (chan_send(worker->fd, &scan.header, request->fd) < 0) {
 		worker_lost(worker, POOL_KILLED, "");
 		return false;
 	}
 	worker->request = request;
+	worker->must_scan = request->afresh;
+	worker->scans++;
+	request->content.is_told = request->content.is_known = false;
 	worker->deadline_us = clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
 	roster_note_scan(worker);
 	return true;

@@ -11,8 +11,13 @@
  * How a worker ended is known to its engine, who is given a moment to say so before the worker
  * counts as lost: what it was scanning may be to blame, or not.
  *
+ * A worker that has scanned much, or for long, is replaced, so that what may have taken it over
+ * does not stay: its engine forks another, and once that is there it is let go when it has nothing
+ * to do.
+ *
  * The pool moves requests, it does not decide over them. It never waits.
  */
+#include "../common/clock.h"
 #include "request.h"
 #include "roster.h"
 
@@ -20,6 +25,11 @@
 
 /* Engines at once: one current, one coming, the others finishing a scan. */
 #define POOL_ENGINES_MAX 16
+
+/* A worker that was given so many files, or is so old, is replaced with the next verdict: to fork
+ * one takes some 20 ms with the official signatures. */
+#define POOL_SCANS_MAX	10000
+#define POOL_AGE_MAX_US (3600 * CLOCK_US_PER_SEC)
 
 /* Verdicts are handled before new events are read. */
 #define POOL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
@@ -34,10 +44,16 @@ enum pool_loss {
 
 /* Whom the pool tells. context is the one of pool_new(). */
 struct pool_callbacks {
-	/* A verdict came. What it says has been checked, its strings end. */
+	/* A verdict came. What it says has been checked, its strings end; what it says of the
+	 * content is in request->content, and not in it. */
 	void (*verdict)(void *context, struct request *request, const struct wire_verdict *verdict);
 	/* The worker of this request was lost; why is for people. */
 	void (*lost)(void *context, struct request *request, enum pool_loss loss, const char *why);
+	/* This worker has ended, or was given up, for whatever reason but that it was not needed
+	 * any more. It may have vouched for contents. */
+	void (*distrusted)(void *context, uint64_t serial);
+	/* A worker was let go after many scans. */
+	void (*replaced)(void *context);
 	/* A worker is scanning this for a guard before us. Returns the request that its verdict is
 	 * for, which no worker has; NULL: it is for nobody. */
 	struct request *(*adopted)(void *context, const struct roster_scan *scan);
@@ -60,6 +76,10 @@ struct pool *pool_free(struct pool *pool);
  * Returns 0 or a negative errno, -ENOSPC when there are too many; then fd stays the caller's.
  */
 int pool_add_engine(struct pool *pool, int fd, int32_t pid);
+
+/* pool_set_contents() takes the descriptor of the table of contents that all engines, and those
+ * that come, are sent; -1: there is none. No engine has workers before. */
+void pool_set_contents(struct pool *pool, int fd);
 
 /* pool_adopt() takes over the engine and the workers that are on the roster. */
 void pool_adopt(struct pool *pool);

@@ -48,6 +48,14 @@ struct asker {
 	void (*told)(struct asker *asker, const struct wire_verdict *verdict);
 };
 
+/* What its last worker said of the bytes that it read. */
+struct request_content {
+	bool is_told;
+	bool is_known; /* they were verified before, and are not scanned now */
+	unsigned char digest[WIRE_DIGEST_SIZE];
+	uint64_t voucher; /* the worker, see roster.h */
+};
+
 struct request {
 	struct file_id id;	 /* the key */
 	struct file_state state; /* when the scan began */
@@ -65,6 +73,8 @@ struct request {
 	uint64_t device;	 /* of the superblock, see locate.h */
 	bool may_be_marked;	 /* the kernel tells when it changes */
 	bool may_be_remembered;	 /* its times do */
+	bool afresh;		 /* somebody wants it scanned though its content may be known */
+	struct request_content content;
 
 	bool waiting;	   /* in the queue; else a worker has it */
 	bool stale;	   /* written to, or joined under newer signatures, since the scan began */

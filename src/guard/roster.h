@@ -31,6 +31,9 @@ struct roster_scan {
 struct roster_worker {
 	_Atomic int fd; /* 0: there is no such worker */
 	int32_t pid;
+	uint64_t serial;     /* by which it vouches for contents */
+	uint64_t arrived_us; /* monotonic */
+	uint32_t scans;	     /* that it was given */
 	uint64_t deadline_us;
 	_Atomic bool is_busy; /* with the scan */
 	struct roster_scan scan;
@@ -39,7 +42,7 @@ struct roster_worker {
 struct roster {
 	_Atomic int32_t engine; /* its pid; 0: there is none */
 	_Atomic int engine_fd;	/* -1: it died, its workers go on */
-	uint64_t next_id;	/* of scans */
+	uint64_t next_id;	/* of scans, questions and workers */
 	struct wire_engine_info info;
 	struct wire_database databases[WIRE_DATABASES_MAX];
 	uint32_t n_databases;

@@ -14,7 +14,8 @@ LINKS = {
     # libsodium: the hash that verdicts are told by; libjansson: the reports of full scans.
     "holdfast-guard": {"libsystemd", "libcap-ng", "libsodium", "libjansson", "libseccomp"},
     # libcap-ng: the engine checks the privileges it was started with.
-    "holdfast-engine": {"libclamav", "libseccomp", "libcap-ng"},
+    # libcrypto: the digest that the content of files is told by.
+    "holdfast-engine": {"libclamav", "libcrypto", "libseccomp", "libcap-ng"},
     "holdfast-porter": set(),
     "holdfast-report": {"libsystemd", "libcurl", "libseccomp"},
     # libarchive and libmicrohttpd: what cdiffs are applied with, see src/fetcher/patch.c.

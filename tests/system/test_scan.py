@@ -464,7 +464,7 @@ class Client:
         self.socket.connect(str(service.run_dir / "scan"))
 
     def scan(self, fd, id=1, kind="WIRE_SCAN", flags=0):
-        message = struct.pack("<HHIQII", WIRE_VERSION, wire_types()[kind], 24, id, flags, 0)
+        message = struct.pack("<HHIQIIQ", WIRE_VERSION, wire_types()[kind], 32, id, flags, 0, 0)
         socket.send_fds(self.socket, [message], [fd])
         return self
 
@@ -546,8 +546,8 @@ def test_why_an_open_was_refused_is_told_to_nobody_else(place, volume):
 
 GARBAGE = {
     "nothing that makes sense": b"x" * 100,
-    "a version of its own": struct.pack("<HHIQII", 99, 19, 24, 1, 0, 0),
-    "a size that is not": struct.pack("<HHIQII", WIRE_VERSION, 19, 2400, 1, 0, 0),
+    "a version of its own": struct.pack("<HHIQIIQ", 99, 19, 32, 1, 0, 0, 0),
+    "a size that is not": struct.pack("<HHIQIIQ", WIRE_VERSION, 19, 2400, 1, 0, 0, 0),
     "one byte": b"x",
     "a scan without a file": None,
     "a message for others": b"verdict",
@@ -558,7 +558,7 @@ GARBAGE = {
 def test_who_sends_garbage_is_dropped(service, volume, what):
     message = GARBAGE[what]
     if what == "a scan without a file":
-        message = struct.pack("<HHIQII", WIRE_VERSION, wire_types()["WIRE_SCAN"], 24, 1, 0, 0)
+        message = struct.pack("<HHIQIIQ", WIRE_VERSION, wire_types()["WIRE_SCAN"], 32, 1, 0, 0, 0)
     elif what == "a message for others":
         message = struct.pack("<HHI", WIRE_VERSION, wire_types()["WIRE_CONTROL_STATUS"], 8)
     client = Client(service)
@@ -571,7 +571,7 @@ def test_more_than_one_file_at_once_is_garbage_too(service, volume):
     bad = volume.write("bad", EICAR)
     client = Client(service)
     with opened(bad) as one, opened(bad) as two:
-        message = struct.pack("<HHIQII", WIRE_VERSION, wire_types()["WIRE_SCAN"], 24, 1, 0, 0)
+        message = struct.pack("<HHIQIIQ", WIRE_VERSION, wire_types()["WIRE_SCAN"], 32, 1, 0, 0, 0)
         socket.send_fds(client.socket, [message], [one, two])
     assert client.verdict() is None
     expect_service(service, volume)

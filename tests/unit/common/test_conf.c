@@ -33,6 +33,7 @@ static void defaults_are_those_documented(void **state)
 	assert_false(conf->detect_pua);
 	assert_true(conf->heuristics);
 	assert_int_equal(conf->verdict_cache, 16 << 20);
+	assert_int_equal(conf->content_cache, 16 << 20);
 	assert_int_equal(conf->schedule.days, SCHEDULE_DAILY);
 	assert_int_equal(conf->schedule.minute, 120);
 	assert_int_equal(conf->scan_path.n_entries, 0);
@@ -108,6 +109,10 @@ static void numbers_are_read_in_their_units(void **state)
 		 "verdict-cache",
 		 offsetof(struct conf, verdict_cache),
 		 {{"64K", 64 << 10}, {"65537", 65537}, {"128M", 128 << 20}}},
+		{"engine",
+		 "content-cache",
+		 offsetof(struct conf, content_cache),
+		 {{"0", 0}, {"16M", 16 << 20}, {"256M", 256 << 20}}},
 		{"full-scan",
 		 "cpu",
 		 offsetof(struct conf, scan_cpu),
@@ -324,6 +329,8 @@ static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state
 		{"engine", "verdict-cache", "65535",
 		 "verdict-cache: 65535 is out of range: 64K to 128M"},
 		{"engine", "verdict-cache", "5G", "verdict-cache: 5G is out of range: 64K to 128M"},
+		{"engine", "content-cache", "257M",
+		 "content-cache: 257M is out of range: 0 to 256M"},
 		{"full-scan", "schedule", "daily",
 		 "schedule: 'daily' is not a schedule such as off, daily 02:00 or Mon,Wed-Fri "
 		 "03:30"},

@@ -66,6 +66,7 @@ static void assert_confs_equal(const struct conf *a, const struct conf *b)
 	assert_int_equal(a->detect_pua, b->detect_pua);
 	assert_int_equal(a->heuristics, b->heuristics);
 	assert_int_equal(a->verdict_cache, b->verdict_cache);
+	assert_int_equal(a->content_cache, b->content_cache);
 	assert_int_equal(a->schedule.days, b->schedule.days);
 	assert_int_equal(a->schedule.minute, b->schedule.minute);
 	assert_lists_equal(&a->scan_path, &b->scan_path);
@@ -133,6 +134,7 @@ static void every_value_survives_a_snapshot(void **state)
 		{"engine", "detect-pua", "yes"},
 		{"engine", "heuristics", "no"},
 		{"engine", "verdict-cache", "65537"},
+		{"engine", "content-cache", "0"},
 		{"engine", "reload", "lean"},
 		{"signatures", "mirror", "https://user:p%40ss@mirror:8443/clamav"},
 		{"signatures", "mirror", "http://[::1]/x"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #include "../../../src/common/chan.h"
+#include "../../../src/common/contents.h"
 #include "../../../src/engine/engine.h"
 #include "../../../src/signatures/trial.h"
 #include "../support/conf_fixture.h"
@@ -113,8 +114,20 @@ static int take_note(void *context, struct chan_message *message)
 	return 0;
 }
 
-/* Runs it to its end: there is nothing more to come from the supervisor. */
-static void run(struct fixture *fixture)
+/* What it has loaded it leaves to the end of its process. */
+static pid_t begin(struct fixture *fixture)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(engine_run(fixture->engine));
+	close(fixture->engine);
+	return pid;
+}
+
+/* It ends when there is nothing more to come from the supervisor, and is heard once more. */
+static void end(struct fixture *fixture, pid_t pid)
 {
 	static const struct chan_rule rules[] = {
 		{WIRE_NOTE, sizeof(struct wire_note), false, take_note},
@@ -122,18 +135,17 @@ static void run(struct fixture *fixture)
 		{WIRE_FAILED, sizeof(struct wire_result), false, take_result},
 		{0}};
 
-	pid_t pid;
-
 	assert_int_equal(shutdown(fixture->supervisor, SHUT_WR), 0);
-	/* What it has loaded it leaves to the end of its process. */
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		_exit(engine_run(fixture->engine));
-	close(fixture->engine);
 	assert_int_equal(waitpid(pid, &fixture->status, 0), pid);
 	while (chan_serve(fixture->supervisor, rules, fixture) == 0)
 		;
+}
+
+/* Runs it to its end. */
+static void run(struct fixture *fixture)
+{
+	assert_int_equal(shutdown(fixture->supervisor, SHUT_WR), 0);
+	end(fixture, begin(fixture));
 }
 
 /* --- trials --- */
@@ -254,6 +266,9 @@ static int take_worker(void *context, struct chan_message *message)
 	return 0;
 }
 
+static const struct wire_plain no_contents = {
+	.header = WIRE_INIT(WIRE_NO_CONTENTS, struct wire_plain)};
+
 static void a_guard_is_told_of_each_database(void **state)
 {
 	static const struct chan_rule rules[] = {
@@ -264,6 +279,7 @@ static void a_guard_is_told_of_each_database(void **state)
 	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				       .role = WIRE_PEER_GUARD};
 	struct fixture *fixture = *state;
+	pid_t engine;
 	int ends[2];
 
 	make_directories();
@@ -271,15 +287,17 @@ static void a_guard_is_told_of_each_database(void **state)
 	assert_int_equal(chan_pair(ends), 0);
 	assert_int_equal(chan_send(fixture->supervisor, &peer.header, ends[1]), 0);
 	close(ends[1]);
-	run(fixture);
+	assert_int_equal(chan_send(ends[0], &no_contents.header, -1), 0);
+	engine = begin(fixture);
+	while (!fixture->n_workers)
+		assert_int_equal(chan_serve(ends[0], rules, fixture), 0);
+	end(fixture, engine);
 	assert_int_equal(fixture->result.header.type, WIRE_READY);
 	assert_int_equal(fixture->result.signatures, 3);
 	assert_int_equal(fixture->result.newest, 1000);
 	assert_in_range(fixture->result.memory, 1 << 20, INT64_MAX);
 	assert_int_equal(tried->n, 0);
 
-	while (chan_serve(ends[0], rules, fixture) == 0)
-		;
 	close(ends[0]);
 	assert_int_equal(fixture->info.signatures, 3);
 	assert_int_equal(fixture->n_databases, 2);
@@ -293,7 +311,8 @@ static void a_guard_is_told_of_each_database(void **state)
 struct life {
 	int guard; /* the test's end */
 	pid_t engine, worker;
-	int n_pongs;
+	int socket; /* of the worker; -1: it is closed when it comes */
+	int n_pongs, n_ended;
 	struct wire_note note;
 };
 
@@ -316,10 +335,28 @@ static int ignore(void *context, struct chan_message *message)
 
 static int keep_worker(void *context, struct chan_message *message)
 {
-	((struct life *)context)->worker = ((const struct wire_worker *)(const void *)message)->pid;
-	close(message->fd);
+	struct life *life = context;
+
+	life->worker = ((const struct wire_worker *)(const void *)message)->pid;
+	if (life->socket < 0)
+		close(message->fd);
+	else
+		life->socket = message->fd;
 	return 0;
 }
+
+static int count_ended(void *context, struct chan_message *message)
+{
+	((struct life *)context)->n_ended++;
+	return 0;
+}
+
+static const struct chan_rule guard_rules[] = {
+	{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, ignore},
+	{WIRE_DATABASE, sizeof(struct wire_database), false, ignore},
+	{WIRE_WORKER, sizeof(struct wire_worker), true, keep_worker},
+	{WIRE_WORKER_ENDED, sizeof(struct wire_worker_ended), false, count_ended},
+	{0}};
 
 /* Serves both sockets until *n is not 0. */
 static void await(const struct fixture *fixture, struct life *life, const int *n)
@@ -328,12 +365,6 @@ static void await(const struct fixture *fixture, struct life *life, const int *n
 		{WIRE_NOTE, sizeof(struct wire_note), false, keep_note},
 		{WIRE_READY, sizeof(struct wire_result), false, ignore},
 		{WIRE_PONG, sizeof(struct wire_plain), false, take_pong},
-		{0}};
-	static const struct chan_rule guard_rules[] = {
-		{WIRE_ENGINE_INFO, sizeof(struct wire_engine_info), false, ignore},
-		{WIRE_DATABASE, sizeof(struct wire_database), false, ignore},
-		{WIRE_WORKER, sizeof(struct wire_worker), true, keep_worker},
-		{WIRE_WORKER_ENDED, sizeof(struct wire_worker_ended), false, ignore},
 		{0}};
 	struct pollfd fds[] = {{.fd = fixture->supervisor, .events = POLLIN},
 			       {.fd = life->guard, .events = POLLIN}};
@@ -348,13 +379,14 @@ static void await(const struct fixture *fixture, struct life *life, const int *n
 	}
 }
 
-static void begin_life(struct fixture *fixture, struct life *life)
+/* A guard, who has said nothing of contents yet. */
+static void begin_life_unsaid(struct fixture *fixture, struct life *life)
 {
 	const struct wire_peer peer = {.header = WIRE_INIT(WIRE_PEER, struct wire_peer),
 				       .role = WIRE_PEER_GUARD};
 	int ends[2];
 
-	*life = (struct life){0};
+	*life = (struct life){.socket = -1};
 	send_conf(fixture);
 	assert_int_equal(chan_pair(ends), 0);
 	assert_int_equal(chan_send(fixture->supervisor, &peer.header, ends[1]), 0);
@@ -368,6 +400,12 @@ static void begin_life(struct fixture *fixture, struct life *life)
 		_exit(engine_run(fixture->engine));
 	}
 	close(fixture->engine);
+}
+
+static void begin_life(struct fixture *fixture, struct life *life)
+{
+	begin_life_unsaid(fixture, life);
+	assert_int_equal(chan_send(life->guard, &no_contents.header, -1), 0);
 	await(fixture, life, &life->worker);
 }
 
@@ -417,6 +455,97 @@ static void a_worker_that_is_stopped_is_killed_and_replaced(void **state)
 	end_life(fixture, &life);
 }
 
+/* Asks it something over both sockets in turn: what it would do by itself it has done then. */
+static void let_it_go_on(struct fixture *fixture, struct life *life)
+{
+	const struct wire_plain ping = {.header = WIRE_INIT(WIRE_PING, struct wire_plain)};
+
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(chan_send(fixture->supervisor, &ping.header, -1), 0);
+		life->n_pongs = 0;
+		await(fixture, life, &life->n_pongs);
+	}
+	while (chan_readable(life->guard))
+		assert_int_equal(chan_serve(life->guard, guard_rules, life), 0);
+}
+
+/* One without a table would never look anything up. */
+static void no_worker_is_forked_before_the_guard_has_said_what_it_has_to_look_up(void **state)
+{
+	const struct wire_plain table = {.header = WIRE_INIT(WIRE_CONTENTS, struct wire_plain)};
+	struct fixture *fixture = *state;
+	struct life life;
+	int memory = -1, lent;
+	struct contents *contents = contents_new(1 << 16, &memory);
+
+	begin_life_unsaid(fixture, &life);
+	let_it_go_on(fixture, &life);
+	assert_int_equal(life.worker, 0);
+	lent = contents_lend(memory);
+	assert_int_equal(chan_send(life.guard, &table.header, lent), 0);
+	await(fixture, &life, &life.worker);
+	end_life(fixture, &life);
+	contents_free(contents);
+	close(lent);
+	close(memory);
+}
+
+static void what_is_no_table_is_done_without(void **state)
+{
+	const struct wire_plain table = {.header = WIRE_INIT(WIRE_CONTENTS, struct wire_plain)};
+	struct fixture *fixture = *state;
+	struct life life;
+	int memory = memfd_create("test", MFD_CLOEXEC);
+
+	begin_life_unsaid(fixture, &life);
+	assert_int_equal(chan_send(life.guard, &table.header, memory), 0);
+	close(memory);
+	await(fixture, &life, &life.worker);
+	let_it_go_on(fixture, &life);
+	assert_non_null(strstr(life.note.text, "the content cache cannot be used"));
+	end_life(fixture, &life);
+}
+
+static void a_worker_that_is_to_be_replaced_goes_after_the_other_has_come(void **state)
+{
+	struct wire_worker replace = {.header = WIRE_INIT(WIRE_REPLACE_WORKER, struct wire_worker)};
+	struct fixture *fixture = *state;
+	struct life life;
+	int socket;
+
+	begin_life_unsaid(fixture, &life);
+	life.socket = 0;
+	assert_int_equal(chan_send(life.guard, &no_contents.header, -1), 0);
+	await(fixture, &life, &life.worker);
+	for (unsigned i = 0; i < 3; i++) {
+		replace.pid = life.worker;
+		socket = life.socket;
+		life.worker = life.n_ended = 0;
+		assert_int_equal(chan_send(life.guard, &replace.header, -1), 0);
+		/* twice is once */
+		assert_int_equal(chan_send(life.guard, &replace.header, -1), 0);
+		await(fixture, &life, &life.worker);
+		assert_int_not_equal(life.worker, replace.pid);
+		assert_int_equal(kill(replace.pid, 0), 0);
+		assert_int_equal(life.n_ended, 0);
+
+		close(socket);
+		socket = life.worker;
+		await(fixture, &life, &life.n_ended);
+		let_it_go_on(fixture, &life);
+		assert_int_equal(life.worker, socket);
+		assert_int_equal(life.n_ended, 1);
+	}
+	/* it has no such worker */
+	replace.pid = getpid();
+	assert_int_equal(chan_send(life.guard, &replace.header, -1), 0);
+	socket = life.worker;
+	let_it_go_on(fixture, &life);
+	assert_int_equal(life.worker, socket);
+	close(life.socket);
+	end_life(fixture, &life);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -429,6 +558,9 @@ int main(void)
 		TEST(a_guard_is_told_of_each_database),
 		TEST(a_ping_is_answered),
 		TEST(a_worker_that_is_stopped_is_killed_and_replaced),
+		TEST(no_worker_is_forked_before_the_guard_has_said_what_it_has_to_look_up),
+		TEST(what_is_no_table_is_done_without),
+		TEST(a_worker_that_is_to_be_replaced_goes_after_the_other_has_come),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

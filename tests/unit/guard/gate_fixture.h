@@ -85,6 +85,7 @@ struct fake_worker {
 	int32_t pid;
 	uint64_t scan; /* what it was given to do; 0: nothing */
 	uint64_t inode;
+	struct wire_scan order; /* the last */
 };
 
 struct fixture {
@@ -96,6 +97,7 @@ struct fixture {
 	struct gate gate;
 	bool initialized; /* the gate */
 	int engine;	  /* our end; -1: none */
+	int contents;	  /* the table that it was sent; -1: none */
 	struct fake_worker workers[WORKERS_MAX];
 	struct {
 		int32_t pid;
@@ -161,7 +163,7 @@ static inline int fixture_init(struct fixture *fixture)
 	const char *what;
 	int ends[2];
 
-	*fixture = (struct fixture){.conf = conf_new(), .engine = -1};
+	*fixture = (struct fixture){.conf = conf_new(), .engine = -1, .contents = -1};
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		fixture->workers[i].fd = -1;
 	fake.now_us = 1000000 * SECOND;
@@ -200,6 +202,7 @@ static inline void fixture_deinit(struct fixture *fixture)
 		gate_deinit(&fixture->gate);
 	(void)estate_free(fixture->estate);
 	lose(&fixture->engine);
+	lose(&fixture->contents);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		lose(&fixture->workers[i].fd);
 	close(fake.kernel);
@@ -406,6 +409,27 @@ static inline void lose_worker(struct fixture *fixture, unsigned i)
 	lose_worker_by(fixture, i, SIGSEGV);
 }
 
+static inline int take_contents(void *context, struct chan_message *message)
+{
+	struct fixture *fixture = context;
+
+	lose(&fixture->contents);
+	fixture->contents = message->fd;
+	return 0;
+}
+
+/* The engine hears of the table of contents, if there is anything to hear. */
+static inline void hear_of_contents(struct fixture *fixture)
+{
+	static const struct chan_rule rules[] = {
+		{WIRE_CONTENTS, sizeof(struct wire_plain), true, take_contents},
+		{WIRE_NO_CONTENTS, sizeof(struct wire_plain), false, take_contents},
+		{0}};
+
+	while (chan_readable(fixture->engine))
+		assert_int_equal(chan_serve(fixture->engine, rules, fixture), 0);
+}
+
 /* An engine with these signatures and one worker, the first. It takes the place of the one before,
  * which must be idle. */
 static inline void start_engine_with(struct fixture *fixture, const struct wire_engine_info *info)
@@ -417,6 +441,7 @@ static inline void start_engine_with(struct fixture *fixture, const struct wire_
 	assert_int_equal(chan_pair(ends), 0);
 	assert_int_equal(pool_add_engine(fixture->gate.pool, ends[0], 76 + (int32_t)info->set), 0);
 	fixture->engine = ends[1];
+	hear_of_contents(fixture);
 	assert_int_equal(chan_send(fixture->engine, &info->header, -1), 0);
 	start_worker(fixture);
 	lose(&before);
@@ -428,6 +453,7 @@ static inline void start_engine(struct fixture *fixture)
 		.header = WIRE_INIT(WIRE_ENGINE_INFO, struct wire_engine_info),
 		.scan_deadline_ms = 60000,
 		.set = 1,
+		.workers = 1,
 	};
 
 	start_engine_with(fixture, &info);
@@ -438,7 +464,8 @@ static inline int take_scan(void *context, struct chan_message *message)
 	struct fake_worker *worker = context;
 	struct stat status;
 
-	worker->scan = ((const struct wire_scan *)(const void *)message)->id;
+	worker->order = *(const struct wire_scan *)(const void *)message;
+	worker->scan = worker->order.id;
 	assert_int_equal(fstat(message->fd, &status), 0);
 	worker->inode = status.st_ino;
 	close(message->fd);
@@ -457,16 +484,20 @@ static inline uint64_t scanned_by(struct fixture *fixture, unsigned i)
 	return worker->scan ? worker->inode : 0;
 }
 
-static inline void verdict_by(struct fixture *fixture, unsigned i, enum verdict verdict,
-			      const char *reason)
+/* What a worker says of the file that it was given. */
+static inline void answer_by(struct fixture *fixture, unsigned i, struct wire_verdict message)
 {
-	struct wire_verdict message = wire_verdict_make(verdict, reason);
-
 	assert_int_not_equal(scanned_by(fixture, i), 0);
 	message.id = fixture->workers[i].scan;
 	fixture->workers[i].scan = 0;
 	assert_int_equal(chan_send(fixture->workers[i].fd, &message.header, -1), 0);
 	run(fixture);
+}
+
+static inline void verdict_by(struct fixture *fixture, unsigned i, enum verdict verdict,
+			      const char *reason)
+{
+	answer_by(fixture, i, wire_verdict_make(verdict, reason));
 }
 
 /* The same for the first worker. */

@@ -79,11 +79,13 @@ static void end_gate(struct fixture *fixture)
 	request_table_deinit(&gate->requests);
 	gate->source = sd_event_source_disable_unref(gate->source);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
+	gate->settler = sd_event_source_disable_unref(gate->settler);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
 	visitor_deinit(&gate->visitor);
 	bypass_deinit(&gate->bypass);
 	pins_deinit(&gate->pins);
 	verdicts_free(gate->verdicts);
+	contents_free(gate->contents);
 	watch_deinit(&gate->watch);
 	remote_deinit(&gate->remote);
 }

@@ -700,6 +700,7 @@ static void settings_make_another_set(void **state)
 	/* what has nothing to do with scanning does not */
 	conf->workers++;
 	conf->verdict_cache++;
+	conf->content_cache++;
 	assert_int_equal(set_of(conf, 2), set);
 }
 
