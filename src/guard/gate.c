@@ -196,12 +196,13 @@ static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
 /*
  * Whether a file may be marked whose opener has waited since then. The kernel keeps a mark that was
  * removed until the last opener who waited over it has gone on; where one takes its place in that
- * moment it may be lost on the next modification (see group_ignore()). Opens that the kernel had
- * queued are read within the grace.
+ * moment it may be lost on the next modification (see group_ignore()). So all who waited then are
+ * heard first, however long that takes.
  */
 static bool gate_may_mark(const struct gate *gate, uint64_t began_us)
 {
-	return !gate->group->forgot_us || began_us > gate->group->forgot_us + MARK_GRACE_US;
+	return !gate->group->forgot_us ||
+	       (!gate->group->unheard && began_us > gate->group->forgot_us + MARK_GRACE_US);
 }
 
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */

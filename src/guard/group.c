@@ -76,19 +76,43 @@ void group_deinit(struct group *group)
 	group->fd = -1;
 }
 
+/* How many events the kernel has for us. */
+static unsigned group_count_queued(const struct group *group)
+{
+	int bytes = 0;
+
+	(void)ioctl(group->fd, FIONREAD, &bytes);
+	return (unsigned)bytes / sizeof(group->inbox[0]);
+}
+
+/* Notes that so many have been read. */
+static void group_hear(struct group *group, unsigned n)
+{
+	uint64_t now = clock_monotonic_us();
+	bool is_drained = n < GROUP_BATCH;
+
+	if (is_drained)
+		group->drained_us = now;
+	if (!group->unheard)
+		return;
+	group->unheard = is_drained || n > group->unheard ? 0 : group->unheard - n;
+	if (!group->unheard)
+		group->forgot_us = now;
+}
+
 int group_read(struct group *group, struct group_event *events, bool *ret_lost)
 {
-	int n, queued = 0, error;
-	ssize_t length;
-
 	/* With a lease on its file an event is thrown away; if others came before it in this
 	 * batch, read() does not even say so. */
-	(void)ioctl(group->fd, FIONREAD, &queued);
+	int n, queued = (int)group_count_queued(group), error;
+	ssize_t length;
+
 	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
 	length = read(group->fd, group->inbox, sizeof(group->inbox));
 	error = errno;
 	n = length < 0 ? 0 : (int)((size_t)length / sizeof(group->inbox[0]));
-	*ret_lost = n < GROUP_BATCH && n < queued / (int)sizeof(group->inbox[0]);
+	*ret_lost = n < GROUP_BATCH && n < queued;
+	group_hear(group, (unsigned)n);
 	if (length < 0)
 		return error == EAGAIN || error == EINTR ? 0 : -error;
 	return group_left(group, events);
@@ -117,9 +141,7 @@ int group_left(const struct group *group, struct group_event *events)
 
 bool group_has_unread(const struct group *group)
 {
-	int bytes = 0;
-
-	return ioctl(group->fd, FIONREAD, &bytes) < 0 || bytes > 0;
+	return group_count_queued(group) > 0;
 }
 
 void group_take(struct group *group, const struct group_event *event)
@@ -226,6 +248,7 @@ void group_forget_all(struct group *group)
 {
 	if (group->has_marked) {
 		(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		group->unheard = group_count_queued(group);
 		group->forgot_us = clock_monotonic_us();
 		group->has_marked = false;
 	}

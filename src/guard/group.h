@@ -33,7 +33,13 @@ struct group {
 	bool overlay_probed;
 	unsigned epoch;	 /* counts group_forget_all(): whoever keeps a list of marks compares it */
 	bool has_marked; /* a file or a directory, since then */
-	uint64_t forgot_us; /* when such marks were removed last; monotonic; 0: never */
+
+	/* All times are monotonic. */
+	/* When such marks were removed last, and everybody had been heard who waited then; 0: never
+	 */
+	uint64_t forgot_us;
+	unsigned unheard;    /* events that the kernel had queued then and that are not read yet */
+	uint64_t drained_us; /* when the kernel had no more events for us than were read */
 
 	/* Where the kernel puts events, so that none is ever in nobody's hands: what has a length
 	 * has been read, and group_take() has not been called for it. */

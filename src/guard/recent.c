@@ -7,7 +7,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* An opener has run by then, on whatever machine. */
+/*
+ * Whoever waited over a file when it was marked has run by then, on whatever machine: counted from
+ * when he can have been answered. A guard that stands still for seconds before it dies answers
+ * nobody.
+ */
 #define RECENT_US (2 * CLOCK_US_PER_SEC)
 
 void recent_add(struct recent *recent, int fd, uint64_t device)
@@ -37,12 +41,10 @@ static void recent_empty(const struct recent_file *file, struct group *group,
 
 void recent_forget_all(struct recent *recent, struct group *group, const struct mounts *mounts)
 {
-	uint64_t now = clock_monotonic_us();
-
 	for (unsigned i = 0; i < RECENT_MAX; i++) {
 		struct recent_file *file = &recent->files[i];
 
-		if (file->marked_us && now - file->marked_us < RECENT_US)
+		if (file->marked_us && file->marked_us + RECENT_US > group->drained_us)
 			recent_empty(file, group, mounts);
 		file->marked_us = 0;
 	}

@@ -52,6 +52,7 @@ static int setup(void **state)
 {
 	memset(&fake, 0, sizeof(fake));
 	memset(&recent, 0, sizeof(recent));
+	memset(&group, 0, sizeof(group));
 	fake.now_us = 1000 * SECOND;
 	return 0;
 }
@@ -95,9 +96,21 @@ static void what_was_marked_long_ago_is_not(void **state)
 	(void)mark("one");
 	fake.now_us += 2 * SECOND;
 	young = mark("other");
+	group.drained_us = fake.now_us;
 	forget_all();
 	assert_int_equal(fake.n, 1);
 	assert_int_equal(fake.emptied[0], young);
+}
+
+/* The opener who waited over it may still wait. */
+static void nothing_is_long_ago_while_nobody_reads(void **state)
+{
+	group.drained_us = fake.now_us;
+	(void)mark("one");
+	fake.now_us += 60 * SECOND;
+	(void)mark("other");
+	forget_all();
+	assert_int_equal(fake.n, 2);
 }
 
 static void a_file_that_is_gone_is_passed_over(void **state)
@@ -135,6 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(what_was_marked_just_now_is_emptied_first, setup),
 		cmocka_unit_test_setup(what_was_marked_long_ago_is_not, setup),
+		cmocka_unit_test_setup(nothing_is_long_ago_while_nobody_reads, setup),
 		cmocka_unit_test_setup(a_file_that_is_gone_is_passed_over, setup),
 		cmocka_unit_test_setup(the_last_ones_count, setup),
 	};
