@@ -432,7 +432,7 @@ class Volume:
     own: what is written before it is protected is in the lower one, but for what is below "upper".
     """
 
-    def __init__(self, kind, path, image, keeper, size=512 << 20):
+    def __init__(self, kind, path, image, keeper, size=512 << 20, mkfs=()):
         self.kind, self.path, self.image, self.keeper = kind, path, image, keeper
         self.base = self.lower = self.upper = None
         # The directories whose files differ in where they are: in a subvolume, in the upper layer.
@@ -449,7 +449,7 @@ class Volume:
         if kind in MKFS:
             with open(self.image, "wb") as file:
                 file.truncate(size)
-            run("mkfs." + kind, *MKFS[kind], self.image)
+            run("mkfs." + kind, *MKFS[kind], *mkfs, self.image)
         self.mount()
         if kind == "btrfs":
             run("btrfs", "subvolume", "create", self / "subvolume")
