@@ -826,6 +826,27 @@ static void only_what_is_watched_gets_a_mark(void **state)
 	assert_int_equal(fake.marks, 2);
 }
 
+/* Opens may have waited unread since all marks were taken back, however long ago that is. */
+static void who_waited_when_marks_were_taken_back_is_heard_before_the_next(void **state)
+{
+	struct fixture *fixture = *state;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	watch_scratch(fixture);
+	verify(fixture, "file", VERDICT_CLEAN);
+	assert_int_equal(fake.marks, 1);
+
+	fixture->gate.group->forgot_us = clock_monotonic_us();
+	fixture->gate.group->unheard = 1;
+	pass_time(fixture, 60 * SECOND);
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 1);
+	pass_time(fixture, 2 * SECOND);
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 2);
+}
+
 static void a_scan_joins_an_open_and_an_open_a_scan(void **state)
 {
 	struct fixture *fixture = *state;
@@ -1442,6 +1463,7 @@ int main(void)
 		TEST(a_file_that_changed_is_scanned_again_for_who_asks),
 		TEST(under_other_signatures_nothing_is_known),
 		TEST(only_what_is_watched_gets_a_mark),
+		TEST(who_waited_when_marks_were_taken_back_is_heard_before_the_next),
 		TEST(a_scan_joins_an_open_and_an_open_a_scan),
 		TEST(who_asks_is_told_when_it_cannot_be_scanned),
 		TEST(only_regular_files_that_are_somewhere_are_scanned),
