@@ -44,20 +44,23 @@ struct control_counters {
 	uint64_t excluded;     /* allowed: the service itself, an excluded user or process */
 	uint64_t verdicts[VERDICT_COUNT]; /* on files that were opened, or moved into scope */
 	uint64_t scans[VERDICT_COUNT]; /* on others, that a scan on demand or a full scan found */
+	uint64_t ahead[VERDICT_COUNT]; /* on files that were written, and that nobody wanted yet */
+	uint64_t ahead_dropped;	       /* not scanned ahead, as others had to be scanned first */
 	uint64_t known;		       /* opens and scans answered by a verdict given before */
-	uint64_t same_content; /* files that were not scanned: their bytes were verified in others */
-	uint64_t joined;	       /* opens that were answered by a scan already under way */
-	uint64_t denied;	       /* opens refused */
-	uint64_t timeouts;	       /* opens answered by on-timeout */
+	uint64_t
+		same_content; /* files that were not scanned: their bytes were verified in others */
+	uint64_t joined;      /* opens that were answered by a scan already under way */
+	uint64_t denied;      /* opens refused */
+	uint64_t timeouts;    /* opens answered by on-timeout */
 	struct control_decided decided[CONTROL_POLICY_COUNT];
-	uint64_t late;	       /* files that on-timeout let through and malware was found in */
-	uint64_t poisoned;     /* opens of files that workers did not survive before */
-	uint64_t rescans;      /* a file changed under its scan and was scanned again */
-	uint64_t marks;	       /* clean files the kernel was told to stop asking about */
-	uint64_t drops;	       /* close-after-write: such a mark was dropped */
-	uint64_t workers_lost; /* workers that crashed or overran */
+	uint64_t late;		   /* files that on-timeout let through and malware was found in */
+	uint64_t poisoned;	   /* opens of files that workers did not survive before */
+	uint64_t rescans;	   /* a file changed under its scan and was scanned again */
+	uint64_t marks;		   /* clean files the kernel was told to stop asking about */
+	uint64_t drops;		   /* close-after-write: such a mark was dropped */
+	uint64_t workers_lost;	   /* workers that crashed or overran */
 	uint64_t workers_replaced; /* workers that were let go after many scans */
-	uint64_t not_scanned;  /* no room or no memory to scan it */
+	uint64_t not_scanned;	   /* no room or no memory to scan it */
 	uint64_t alerts_dropped;
 	uint64_t read_errors; /* opens the kernel refused, as it could not open the file for us */
 	uint64_t overflows;   /* the kernel lost events: must stay 0 */
@@ -80,11 +83,12 @@ struct control_status_reply {
 	uint32_t bypassed;    /* directories out of scope whose files are not asked about */
 	uint32_t infected;    /* files known to be, whose opens are refused without a scan */
 	uint32_t poison;      /* files that are not given to workers again, see POISON */
+	uint32_t ahead;	      /* files that wait to be scanned as they were written */
 	uint32_t unused;
 	uint64_t contents, contents_max; /* entries of the content cache, and how many there can be;
 					    0: it is off */
 };
-_Static_assert(sizeof(struct control_status_reply) == 1624, "wire format");
+_Static_assert(sizeof(struct control_status_reply) == 1664, "wire format");
 
 /* INCLUDE: an include path; DATABASE: a file of signatures that was loaded; PLACE: a mount that an
  * include path leads to, or that is below one; POISON: a file that is not given to workers again as

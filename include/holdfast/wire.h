@@ -219,6 +219,7 @@ enum wire_answer {
 	WIRE_ANSWER_DEMANDED,  /* nobody was held: somebody asked for a scan */
 	WIRE_ANSWER_SCHEDULED, /* nobody was held: a full scan */
 	WIRE_ANSWER_WARM,      /* nobody was held: a warm start, as it had been opened before */
+	WIRE_ANSWER_AHEAD,     /* nobody was held: it had just been written */
 	WIRE_ANSWER_COUNT
 };
 

@@ -156,6 +156,16 @@ static uint64_t status_unverified(const struct control_counters *counters)
 	       counters->timeouts + counters->not_scanned;
 }
 
+/* Files that were scanned before anybody opened them. */
+static uint64_t status_ahead(const struct control_counters *counters)
+{
+	uint64_t n = 0;
+
+	for (int verdict = 0; verdict < VERDICT_COUNT; verdict++)
+		n += counters->ahead[verdict];
+	return n;
+}
+
 static void status_judge_freshness(struct status *status)
 {
 	char warnings[FRESHNESS_WARNINGS_MAX][FRESHNESS_WARNING_SIZE];
@@ -336,6 +346,9 @@ static void print_counters(const struct control_status_reply *reply)
 		(void)printf("  contents    %" PRIu64 " of %" PRIu64 " known; %" PRIu64
 			     " files not scanned, as their bytes were verified in others\n",
 			     reply->contents, reply->contents_max, n->same_content);
+	(void)printf("  scan-ahead  %" PRIu64 " written files scanned, %" PRIu64
+		     " infected; %u wait, %" PRIu64 " dropped for want of time\n",
+		     status_ahead(n), n->ahead[VERDICT_INFECTED], reply->ahead, n->ahead_dropped);
 	(void)printf("  kernel      %" PRIu64 " clean files marked, %" PRIu64
 		     " marks dropped after a write; %u directories out of scope passed over\n",
 		     n->marks, n->drops, reply->bypassed);
@@ -565,6 +578,12 @@ static void status_print_json(const struct status *status)
 	(void)json_object_set_new(answer, "bypassed_directories",
 				  json_integer((json_int_t)reply->bypassed));
 	(void)json_object_set_new(answer, "counters", json_counters(&reply->counters));
+	(void)json_object_set_new(answer, "scan_ahead",
+				  json_pack("{s:I, s:I, s:I, s:I}", "scanned",
+					    (json_int_t)status_ahead(&reply->counters), "infected",
+					    (json_int_t)reply->counters.ahead[VERDICT_INFECTED],
+					    "waiting", (json_int_t)reply->ahead, "dropped",
+					    (json_int_t)reply->counters.ahead_dropped));
 	(void)json_object_set_new(answer, "policies", json_policies(&reply->counters));
 	(void)json_object_set_new(answer, "infected_files", json_integer(reply->infected));
 	(void)json_object_set_new(answer, "poison", json_poison(status));

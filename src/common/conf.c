@@ -100,7 +100,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("on-access", "on-failure", CONF_CHOICE, on_failure, choices_answer, 0, 0),
 	KEY("on-access", "on-incomplete", CONF_CHOICE, on_incomplete, choices_answer, 0, 0),
 	KEY("on-access", "remote-filesystems", CONF_BOOL, remote_filesystems, NUMBER(0, 0)),
-	PLANNED("on-access", "scan-ahead"),
+	KEY("on-access", "scan-ahead", CONF_BOOL, scan_ahead, NUMBER(0, 0)),
 	KEY("on-access", "warm-start", CONF_BOOL, warm_start, NUMBER(0, 0)),
 
 	KEY("engine", "signatures", CONF_PATH, signatures, NUMBER(0, 0)),
@@ -178,6 +178,7 @@ struct conf *conf_new(void)
 	conf->hold_timeout_ms = 15000;
 	conf->on_timeout = conf->on_failure = conf->on_incomplete = CONF_ALLOW;
 	conf->warm_start = true;
+	conf->scan_ahead = true;
 	conf->max_file_size = 100 * MIB;
 	conf->max_scan_size = 400 * MIB;
 	conf->max_scan_time_ms = 2 * MINUTE;

@@ -65,11 +65,12 @@ struct conf {
 	uint64_t hold_timeout_ms;
 	bool remote_filesystems;
 	bool warm_start;
+	bool scan_ahead;
 	unsigned on_timeout, on_failure, on_incomplete; /* enum conf_answer */
 
 	/* [engine] */
 	char *signatures; /* a directory; NULL: not given, see conf_signatures_dir() */
-	uint64_t workers; /* 0: one for each core */
+	uint64_t workers; /* 0: two for each core */
 	uint64_t max_file_size, max_scan_size, max_scan_time_ms;
 	bool detect_pua, heuristics;
 	uint64_t verdict_cache; /* bytes */

@@ -130,15 +130,14 @@ static void *table_map_whole(int memory, size_t n_buckets, int protection)
 /* Whoever had it before may have ended between an entry and its count. */
 static struct contents *table_take_over(int memory, size_t n_buckets)
 {
-	struct contents *contents =
-		table_map_whole(memory, n_buckets, PROT_READ | PROT_WRITE);
+	struct contents *contents = table_map_whole(memory, n_buckets, PROT_READ | PROT_WRITE);
 	const struct entry *entry;
 	size_t n = 0;
 
 	if (!contents)
 		return NULL;
-	CONTENTS_FOREACH (contents, entry)
-		n += read_word(&entry->stamp) != 0;
+	CONTENTS_FOREACH(contents, entry)
+	n += read_word(&entry->stamp) != 0;
 	contents->n = n;
 	return contents;
 }
@@ -290,18 +289,18 @@ void contents_forget(struct contents *contents, uint64_t voucher)
 {
 	struct entry *entry;
 
-	CONTENTS_FOREACH (contents, entry)
-		if (read_word(&entry->voucher) == voucher && read_word(&entry->stamp)) {
-			write_word(&entry->stamp, 0);
-			contents->n -= contents->n > 0;
-		}
+	CONTENTS_FOREACH(contents, entry)
+	if (read_word(&entry->voucher) == voucher && read_word(&entry->stamp)) {
+		write_word(&entry->stamp, 0);
+		contents->n -= contents->n > 0;
+	}
 }
 
 void contents_clear(struct contents *contents)
 {
 	struct entry *entry;
 
-	CONTENTS_FOREACH (contents, entry)
-		write_word(&entry->stamp, 0);
+	CONTENTS_FOREACH(contents, entry)
+	write_word(&entry->stamp, 0);
 	contents->n = 0;
 }

@@ -25,6 +25,12 @@ int drop_capabilities(const int *keep, size_t n, const int *bounding, size_t n_b
 	return capng_apply(CAPNG_SELECT_ALL) < 0 ? -EPERM : 0;
 }
 
+bool drop_has_capability(int capability)
+{
+	return capng_get_caps_process() == 0 &&
+	       capng_have_capability(CAPNG_PERMITTED, (unsigned)capability);
+}
+
 int drop_new_privs(void)
 {
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;

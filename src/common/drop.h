@@ -15,6 +15,9 @@
  */
 int drop_capabilities(const int *keep, size_t n, const int *bounding, size_t n_bounding);
 
+/* drop_has_capability() says whether we have one that we could keep. */
+bool drop_has_capability(int capability);
+
 /* drop_to_user() becomes uid and gid without supplementary groups and without a capability in any
  * set. no_new_privs is set, so that nothing executed afterwards can have any. */
 int drop_to_user(uid_t uid, gid_t gid);

@@ -463,11 +463,11 @@ static bool engine_load(struct engine *engine)
 		log_warning(
 			"no Landlock here: workers are confined by their user and seccomp only");
 	engine->set.info.loaded_at = (int64_t)(clock_wall_us() / CLOCK_US_PER_SEC);
-	/* One more than processors: the guard keeps one idle for opens while it has others scan
-	 * what nobody is held for. */
+	/* The guard keeps half of them for opens while it has others scan what nobody is held for:
+	 * so either kind can use all processors. */
 	engine->n_workers =
 		(unsigned)(engine->conf->workers ? engine->conf->workers
-						 : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN) + 1);
+						 : 2 * (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	if (engine->n_workers > WIRE_WORKERS_MAX)
 		engine->n_workers = WIRE_WORKERS_MAX;
 	engine->set.info.workers = engine->n_workers;

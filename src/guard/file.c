@@ -62,15 +62,22 @@ bool file_same(const struct statx *a, const struct statx *b)
 	       a->stx_dev_minor == b->stx_dev_minor;
 }
 
-bool file_state_settled(const struct file_state *state)
+uint64_t file_state_settles_us(const struct file_state *state)
 {
 	/* Two ticks of the slowest clock in use, CONFIG_HZ=100. Some filesystems keep whole seconds
 	 * only, ext3 for one: a ctime that is none falls on one once in a billion times. */
 	const int64_t second_ns = 1000000000, ticks_ns = 20000000;
 	bool is_coarse = state->ctime_ns % second_ns == 0;
 
-	return (int64_t)clock_wall_us() * 1000 - state->ctime_ns >
-	       (is_coarse ? 2 * second_ns : ticks_ns);
+	int64_t left_ns = state->ctime_ns + (is_coarse ? 2 * second_ns : ticks_ns) -
+			  (int64_t)clock_wall_us() * 1000;
+
+	return left_ns < 0 ? 0 : (uint64_t)left_ns / 1000 + 1;
+}
+
+bool file_state_settled(const struct file_state *state)
+{
+	return file_state_settles_us(state) == 0;
 }
 
 bool file_state_equal(const struct file_state *a, const struct file_state *b)

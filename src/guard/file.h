@@ -43,6 +43,10 @@ bool file_same(const struct statx *a, const struct statx *b);
  */
 bool file_state_settled(const struct file_state *state);
 
+/* file_state_settles_us() returns in how long that will be so, 0: it is; for a time that is yet to
+ * come, more than it takes as a rule. */
+uint64_t file_state_settles_us(const struct file_state *state);
+
 bool file_state_equal(const struct file_state *a, const struct file_state *b);
 
 /*

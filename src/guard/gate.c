@@ -67,6 +67,14 @@
 /* After the opens that wait. */
 #define SETTLER_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
 
+/* After a look at files that were written, when another one is worth it at the earliest; and so
+ * many are looked at each time, as opens may have come. */
+#define AHEAD_PAUSE_US	(25 * CLOCK_US_PER_MS)
+#define AHEAD_LOOKS_MAX 32
+
+/* Behind opens, and what else comes from the kernel. */
+#define AHEAD_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 5)
+
 /* Why a file has no request. */
 static const char no_room[] = "too many files wait for a verdict";
 
@@ -399,7 +407,9 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 		gate->counters->joined++;
 		/* The scan under way may be one under signatures that no longer count. */
 		request->stale |= request->generation != pool_generation(gate->pool);
-		/* It may be waiting in a lane that had to leave the last idle worker to opens. */
+		if (!request->waiting)
+			pool_promoted(gate->pool, request);
+		/* It may be waiting in a lane that had to leave the idle workers to opens. */
 		gate_dispatch(gate, NULL);
 	} else if (request->state.size == 0) {
 		verdict = wire_verdict_make(VERDICT_CLEAN, "");
@@ -452,12 +462,27 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	gate_begin(gate, request, is_new);
 }
 
+/* Whether it was made, or emptied, just now: there is nothing in it, and no verdict on that could
+ * be remembered. Who unpacks an archive makes many. */
+static bool gate_is_just_made(int fd)
+{
+	struct file_state state;
+	struct file_id id;
+
+	return file_stat(fd, &id, &state) == 0 && state.size == 0 && !file_state_settled(&state);
+}
+
 static void gate_decide(struct gate *gate, struct event *event)
 {
 	struct opener opener;
 
 	if (gate_is_own(gate, event->pid)) {
 		gate->counters->excluded++;
+		event_answer(&gate->events, event, true);
+		return;
+	}
+	if (gate->conf->mode != CONTROL_MODE_OFF && gate_is_just_made(event->fd)) {
+		gate->counters->verdicts[VERDICT_CLEAN]++;
 		event_answer(&gate->events, event, true);
 		return;
 	}
@@ -497,6 +522,9 @@ static void gate_make_stale(struct gate *gate, struct request *request)
 		pool_note(gate->pool, request);
 }
 
+static bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
+			    const struct file_state *state);
+
 /* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
  * itself drops the mark on write(), but not on a store through a mapping. */
 static void gate_closed_write(struct gate *gate, const struct group_event *closed)
@@ -505,6 +533,7 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 	struct request *request = NULL;
 	struct file_state state;
 	struct file_id id;
+	bool is_kept = false;
 
 	if (group_forget(gate->group, fd))
 		gate->counters->drops++;
@@ -514,11 +543,13 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 		candidates_closed(&gate->candidates, id);
 		findings_forget(gate->findings, id, &state);
 		request = request_find(&gate->requests, id);
+		is_kept = gate_keep_ahead(gate, closed, id, &state);
 	}
 	if (request)
 		gate_make_stale(gate, request);
 	group_take(gate->group, closed);
-	close(fd);
+	if (!is_kept)
+		close(fd);
 }
 
 /* What is known of files that others than root may write to rests on seeing them closed. The group
@@ -854,6 +885,132 @@ static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, vo
 	return 0;
 }
 
+/* --- what was written --- */
+
+static void gate_arm_ahead(struct gate *gate, uint64_t not_before_us)
+{
+	uint64_t due_us = ahead_due_us(&gate->ahead);
+
+	if (due_us < not_before_us)
+		due_us = not_before_us;
+	if (due_us >= gate->ahead_armed_us)
+		return;
+	gate->ahead_armed_us = due_us;
+	(void)sd_event_source_set_time(gate->ahead_timer, due_us);
+	(void)sd_event_source_set_enabled(gate->ahead_timer, SD_EVENT_ONESHOT);
+}
+
+static bool gate_scans_ahead(const struct gate *gate)
+{
+	return gate->conf->scan_ahead && gate->conf->mode != CONTROL_MODE_OFF;
+}
+
+/* Has a file that was closed after writing wait until it can be scanned, so that whoever opens it
+ * finds the verdict. Who wrote it does not matter, but we ourselves. Returns whether the descriptor
+ * of the event was taken. */
+static bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
+			    const struct file_state *state)
+{
+	uint64_t now = clock_monotonic_us(), settles_us = file_state_settles_us(state);
+	bool given_up;
+
+	if (!gate_scans_ahead(gate) || state->size == 0 || gate_is_own(gate, closed->pid))
+		return false;
+	if (ahead_again(&gate->ahead, id, closed->pid, settles_us, now, &given_up)) {
+		gate->counters->ahead_dropped += given_up;
+		return false;
+	}
+	if (!gate_in_scope(gate, closed->fd) || !gate->location.events_tell_of_change)
+		return false;
+	if (!ahead_add(&gate->ahead, closed->fd, id, closed->pid, settles_us, now)) {
+		gate->counters->ahead_dropped++;
+		return false;
+	}
+	gate_arm_ahead(gate, 0);
+	return true;
+}
+
+static bool gate_has_writer(int fd)
+{
+	if (!group_lock_out_writers(fd))
+		return true;
+	group_let_writers_in(fd);
+	return false;
+}
+
+/* Whether it is a file that anybody may open yet, and not one of ours. */
+static bool gate_may_be_opened(const struct gate *gate, const struct statx *status)
+{
+	return S_ISREG(status->stx_mode) && status->stx_nlink && status->stx_size &&
+	       status->stx_uid != gate->conf->uid;
+}
+
+/* Makes a request for a file that was written, if a verdict on it could be remembered and is not
+ * known. Returns whether there is one now; *ret_again_us: in how long to look again, 0: not at all.
+ */
+static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
+			    uint64_t *ret_again_us)
+{
+	struct request *request;
+	struct statx status;
+	struct look look;
+
+	*ret_again_us = 0;
+	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) <
+		    0 ||
+	    !gate_may_be_opened(gate, &status))
+		return false;
+	file_of_statx(&status, &look.id, &look.state);
+	*ret_again_us = file_state_settles_us(&look.state);
+	/* What comes of that may be no verdict to remember. */
+	if (!*ret_again_us && request_find(&gate->requests, file->id))
+		*ret_again_us = AHEAD_PAUSE_US;
+	/* Who writes will close it, too. */
+	if (*ret_again_us || gate_has_writer(file->fd))
+		return false;
+	if (gate_look(gate, file->fd, &look) < 0 || look.is_known || look.finding ||
+	    !gate_in_scope(gate, file->fd))
+		return false;
+	request = gate_request(gate, file->fd, &look, LANE_AHEAD);
+	if (!request)
+		return false;
+	request->origin.pid = file->pid;
+	request->origin.uid = OPENER_UID_UNKNOWN;
+	return true;
+}
+
+/* Looks at files that were written until one is in the lane. */
+static void gate_fill_ahead(struct gate *gate)
+{
+	uint64_t now = clock_monotonic_us(), again_us;
+	struct ahead_file file;
+	bool is_in_lane = false;
+
+	for (unsigned i = 0; i < AHEAD_LOOKS_MAX && !is_in_lane; i++) {
+		if (!ahead_take(&gate->ahead, now, &file))
+			return;
+		is_in_lane = gate_scan_ahead(gate, &file, &again_us);
+		if (again_us && file.give_up_us > now) {
+			ahead_put_back(&gate->ahead, &file, again_us, now);
+			continue;
+		}
+		gate->counters->ahead_dropped += again_us != 0;
+		close(file.fd);
+	}
+}
+
+static int gate_on_ahead(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct gate *gate = userdata;
+	uint64_t now = clock_monotonic_us();
+
+	gate->ahead_armed_us = UINT64_MAX;
+	gate->counters->ahead_dropped += ahead_give_up(&gate->ahead, now);
+	gate_dispatch(gate, NULL);
+	gate_arm_ahead(gate, now + AHEAD_PAUSE_US);
+	return 0;
+}
+
 /* --- what somebody wants scanned --- */
 
 static void gate_refuse(const struct gate_order *order, const char *why)
@@ -944,20 +1101,26 @@ void gate_take_back(struct gate *gate, struct asker *asker)
 
 /* --- the way to a worker --- */
 
-/* One worker is kept for opens, where there are several. */
+/* Where there are several workers, what no opener waits for gets half of them at most, and leaves
+ * one idle: an open finds one as if there were nothing else. */
 static enum lane gate_last_lane(const struct gate *gate)
 {
-	bool may_keep = pool_alive(gate->pool) > 1;
+	unsigned alive = pool_alive(gate->pool);
+	bool may_take =
+		alive < 2 || (pool_unheld(gate->pool) < alive / 2 && pool_idle(gate->pool) > 1);
 
-	return pool_idle(gate->pool) > may_keep ? LANE_SCHEDULED : LANE_OPEN;
+	return may_take ? LANE_SCHEDULED : LANE_OPEN;
 }
 
-static bool gate_has_writer(const struct request *request)
+/* The next for an idle worker; NULL: there is none. */
+static struct request *gate_next(struct gate *gate)
 {
-	if (!group_lock_out_writers(request->fd))
-		return true;
-	group_let_writers_in(request->fd);
-	return false;
+	enum lane last = gate_last_lane(gate);
+
+	/* What was written becomes a request when there is nothing before it. */
+	if (last >= LANE_AHEAD && gate->ahead.n && !request_waits(&gate->requests, LANE_AHEAD))
+		gate_fill_ahead(gate);
+	return request_take(&gate->requests, last);
 }
 
 /* Gives waiting requests to idle workers. looked_at: this one's state is that of just now. */
@@ -965,8 +1128,7 @@ static void gate_dispatch(struct gate *gate, const struct request *looked_at)
 {
 	struct request *request;
 
-	while (pool_idle(gate->pool) &&
-	       (request = request_take(&gate->requests, gate_last_lane(gate)))) {
+	while (pool_idle(gate->pool) && (request = gate_next(gate))) {
 		struct file_id id;
 
 		/* What is scanned is the file as it is now, not as it was when the first opener
@@ -975,7 +1137,7 @@ static void gate_dispatch(struct gate *gate, const struct request *looked_at)
 			request != looked_at && file_stat(request->fd, &id, &request->state) < 0;
 		request->is_settled = file_state_settled(&request->state);
 		request->had_writer = (request->may_be_remembered || request->may_be_marked) &&
-				      gate_has_writer(request);
+				      gate_has_writer(request->fd);
 		request->generation = pool_generation(gate->pool);
 		if (!pool_scan(gate->pool, request))
 			request_put_back(&gate->requests, request);
@@ -1080,6 +1242,7 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 	if (gate_still_holds(request)) {
 		if (gate_note_clean(gate, request))
 			gate_vouch(gate, request);
+		ahead_drop(&gate->ahead, request->id);
 		if (request->may_be_marked && gate_may_mark(gate, request->began_us))
 			gate_mark(gate, request->fd, request->id, request->device);
 	}
@@ -1237,9 +1400,8 @@ static void gate_learn(struct gate *gate, const struct request *request,
 static enum wire_answer gate_told(const struct gate *gate, const struct request *request)
 {
 	static const enum wire_answer asked[LANE_COUNT] = {
-		[LANE_MOVED] = WIRE_ANSWER_MOVED,
-		[LANE_DEMAND] = WIRE_ANSWER_DEMANDED,
-		[LANE_WARM] = WIRE_ANSWER_WARM,
+		[LANE_MOVED] = WIRE_ANSWER_MOVED,	  [LANE_DEMAND] = WIRE_ANSWER_DEMANDED,
+		[LANE_AHEAD] = WIRE_ANSWER_AHEAD,	  [LANE_WARM] = WIRE_ANSWER_WARM,
 		[LANE_SCHEDULED] = WIRE_ANSWER_SCHEDULED,
 	};
 
@@ -1297,6 +1459,8 @@ static void gate_settle(struct gate *gate, struct request *request,
 	gate_count_verdict(gate, verdict->verdict, allow, answered);
 	if (request->n_openers || request->is_moved)
 		gate->counters->verdicts[verdict->verdict]++;
+	else if (request->lane == LANE_AHEAD)
+		gate->counters->ahead[verdict->verdict]++;
 	else
 		gate->counters->scans[verdict->verdict]++;
 	if (!allow)
@@ -1327,7 +1491,7 @@ static void gate_settle(struct gate *gate, struct request *request,
 static bool gate_must_scan_again(const struct request *request)
 {
 	return request->rescans < RESCANS_AT_ONCE ||
-	       (request->n_events && !gate_has_writer(request));
+	       (request->n_events && !gate_has_writer(request->fd));
 }
 
 static void gate_scan_again(struct gate *gate, struct request *request)
@@ -1367,6 +1531,7 @@ static void gate_on_lost(void *context, struct request *request, enum pool_loss 
 	gate->counters->workers_lost++;
 	request->losses++;
 	request->crashes += loss == POOL_CRASHED;
+	request->was_starved |= loss == POOL_STARVED;
 	if (request->crashes < CRASHES_MAX && request->losses < LOSSES_MAX) {
 		request_put_back(&gate->requests, request);
 		gate_dispatch(gate, NULL);
@@ -1527,6 +1692,9 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 		gate_make_contents(gate, conf);
 	gate->conf = conf;
 	gate->used = conf->warm_start ? &gate->estate->used : NULL;
+	pool_set_user(gate->pool, conf->uid);
+	if (!gate_scans_ahead(gate))
+		(void)ahead_give_up(&gate->ahead, UINT64_MAX);
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
@@ -1557,25 +1725,33 @@ void gate_trust(struct gate *gate, int32_t pid)
 	gate->own_pids[2] = pid;
 }
 
+static unsigned gate_at_most(rlim_t n, unsigned max)
+{
+	return n < max ? (unsigned)n : max;
+}
+
 /* Each held open takes a descriptor, and so does each request; the sockets come on top. With fewer
- * than are needed for some of both the kernel would refuse opens for want of a descriptor. */
-static unsigned gate_count_events(void)
+ * than are needed for some of both the kernel would refuse opens for want of a descriptor. What was
+ * written gets some too, half of what there is where that is little. */
+static void gate_count_descriptors(unsigned *ret_events, unsigned *ret_ahead)
 {
 	struct rlimit limit;
 	rlim_t n;
 
+	*ret_events = *ret_ahead = 0;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
 	    limit.rlim_cur <= REQUESTS_MAX + OTHER_DESCRIPTORS)
-		return 0;
+		return;
 	n = limit.rlim_cur - REQUESTS_MAX - OTHER_DESCRIPTORS;
-	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
+	*ret_ahead = gate_at_most(n / 2, AHEAD_MAX);
+	*ret_events = gate_at_most(n - *ret_ahead, EVENTS_MAX);
 }
 
 /* Makes the table of descriptors as large as it will ever be: the kernel would need memory to make
  * it larger while openers wait, and refuse an open for want of it. */
 static void gate_use_descriptors(const struct gate *gate)
 {
-	int last = (int)gate->events.max + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
+	int last = (int)(gate->events.max + gate->ahead.max) + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
 	    fd = fcntl(gate->group->fd, F_DUPFD_CLOEXEC, last);
 
 	if (fd >= 0)
@@ -1587,6 +1763,14 @@ static int gate_add_sources(struct gate *gate)
 {
 	int r = visitor_init(&gate->visitor);
 
+	if (r < 0)
+		return r;
+	r = sd_event_add_time(gate->event, &gate->ahead_timer, CLOCK_MONOTONIC, 0,
+			      AHEAD_PAUSE_US / 10, gate_on_ahead, gate);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_priority(gate->ahead_timer, AHEAD_PRIORITY);
+	r = sd_event_source_set_enabled(gate->ahead_timer, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(gate->event, &gate->visitor_source, visitor_fd(&gate->visitor), EPOLLIN,
@@ -1611,6 +1795,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.switched = gate_on_switched,
 		.idle = gate_on_idle,
 	};
+	unsigned n_events, n_ahead;
 	int r;
 
 	*gate = (struct gate){
@@ -1625,13 +1810,17 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
+		.ahead_armed_us = UINT64_MAX,
 	};
 	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
-	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());
+	gate_count_descriptors(&n_events, &n_ahead);
+	event_table_init(&gate->events, gate->group, estate->events, n_events);
 	if (gate->events.max < EVENTS_MIN)
 		return -EMFILE;
 	*ret_what = "out of memory";
 	r = request_table_init(&gate->requests, &gate->events);
+	if (r == 0)
+		r = ahead_init(&gate->ahead, n_ahead);
 	if (r < 0)
 		return r;
 	gate_use_descriptors(gate);
@@ -1684,8 +1873,10 @@ void gate_deinit(struct gate *gate)
 	gate->settler = sd_event_source_disable_unref(gate->settler);
 	gate->renames_source = sd_event_source_disable_unref(gate->renames_source);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
+	gate->ahead_timer = sd_event_source_disable_unref(gate->ahead_timer);
 	gate->pool = pool_free(gate->pool);
 	visitor_deinit(&gate->visitor);
+	ahead_deinit(&gate->ahead);
 	bypass_deinit(&gate->bypass);
 	pins_deinit(&gate->pins);
 	request_table_deinit(&gate->requests);

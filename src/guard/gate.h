@@ -10,6 +10,7 @@
  * anything else is done with a verdict.
  */
 #include "../common/conf.h"
+#include "ahead.h"
 #include "alert.h"
 #include "bypass.h"
 #include "candidates.h"
@@ -45,6 +46,7 @@ struct gate {
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
+	struct ahead ahead;	      /* what was written, and nobody has opened yet */
 	struct verdicts *verdicts;    /* what was verified before */
 	struct journal *journal;      /* and outlives us; NULL: nothing does */
 	struct contents *contents;    /* the bytes of files that were verified; NULL: not kept */
@@ -62,6 +64,8 @@ struct gate {
 	sd_event_source *renames_source, *visitor_source;
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	sd_event_source *settler; /* runs once nothing is unread, while there are candidates */
+	sd_event_source *ahead_timer;
+	uint64_t ahead_armed_us; /* when it runs next, UINT64_MAX: it does not */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
 	uint64_t read_us;    /* when this was done last; monotonic */

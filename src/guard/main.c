@@ -22,9 +22,11 @@
  * - SYS_PTRACE: reading /proc/PID/exe of other users' processes
  * - IPC_LOCK: staying in memory
  * - LEASE: asking whether anybody writes to a file of another owner
+ * - SYS_NICE, the last, as containers withhold it and nothing depends on it: the priority of
+ *   workers
  */
 static const int guard_capabilities[] = {
-	CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_IPC_LOCK, CAP_LEASE,
+	CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_IPC_LOCK, CAP_LEASE, CAP_SYS_NICE,
 };
 
 int main(int argc, char **argv)
@@ -47,8 +49,10 @@ int main(int argc, char **argv)
 	if (r < 0)
 		log_warning("cannot lock memory: %m");
 
-	r = drop_capabilities(guard_capabilities, sizeof(guard_capabilities) / sizeof(int), NULL,
-			      0);
+	r = drop_capabilities(guard_capabilities,
+			      sizeof(guard_capabilities) / sizeof(int) -
+				      !drop_has_capability(CAP_SYS_NICE),
+			      NULL, 0);
 	if (r == 0)
 		r = drop_new_privs();
 	if (r < 0) {

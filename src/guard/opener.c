@@ -71,14 +71,20 @@ static uint32_t opener_read_uid(int32_t pid)
 	return uid;
 }
 
+uint32_t opener_uid(int32_t pid)
+{
+	uint32_t uid;
+
+	if (pid <= 0)
+		return OPENER_UID_UNKNOWN;
+	return opener_ask_uid(pid, &uid) ? uid : opener_read_uid(pid);
+}
+
 void opener_read(int32_t pid, struct opener *opener)
 {
 	opener->pid = pid;
+	opener->uid = opener_uid(pid);
 	opener->has_exe = false;
-	if (pid <= 0)
-		opener->uid = OPENER_UID_UNKNOWN;
-	else if (!opener_ask_uid(pid, &opener->uid))
-		opener->uid = opener_read_uid(pid);
 }
 
 const char *opener_exe(struct opener *opener)

@@ -24,10 +24,14 @@ struct opener {
 int opener_init(void);
 
 /*
- * opener_read() finds out the uid: from a pidfd (Linux 6.13), in 1.5 us, or from /proc/PID/status,
- * which takes the kernel five times as long to write. The owner of /proc/PID would do for most, but
- * is root for every process that made itself non-dumpable.
+ * opener_uid() returns the effective uid of a process; OPENER_UID_UNKNOWN: it is not there. From a
+ * pidfd (Linux 6.13), in 1.5 us, or from /proc/PID/status, which takes the kernel five times as
+ * long to write. The owner of /proc/PID would do for most, but is root for every process that made
+ * itself non-dumpable.
  */
+uint32_t opener_uid(int32_t pid);
+
+/* opener_read() finds out the uid. */
 void opener_read(int32_t pid, struct opener *opener);
 
 /* opener_exe() returns the path of the executable, which is looked up when it is asked for first;

@@ -3,6 +3,7 @@
 
 #include "../common/chan.h"
 #include "../common/log.h"
+#include "priority.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,6 +15,10 @@
 
 /* So long an engine may take to say how a worker ended. */
 #define WORD_US CLOCK_US_PER_SEC
+
+/* A scan at low priority gets the normal one after this part of its time: on a machine that is busy
+ * with other things it would not end in time, which is no fault of the file. */
+#define LOW_PART 4
 
 struct engine;
 
@@ -43,6 +48,8 @@ struct worker {
 	bool is_gone;	   /* its socket is closed; until the deadline the engine may say why */
 	bool has_ended;	   /* the engine has said why: */
 	int32_t signal;	   /* see struct wire_worker_ended */
+	bool is_low;	   /* its priority */
+	bool was_low;	   /* when it began with its request */
 };
 
 struct engine {
@@ -72,6 +79,8 @@ struct pool {
 	unsigned generation;
 	uint64_t release_us; /* until then may scans of released engines end; 0: no such */
 	int contents;	     /* what engines are sent; -1: nothing */
+	uid_t uid;	     /* of the workers; 0: not known, their priority is left alone */
+	bool is_refused;     /* we may not give them any */
 };
 
 struct pool *pool_new(sd_event *event, struct roster *roster,
@@ -102,6 +111,7 @@ static void roster_enter(struct roster *roster, struct worker *worker)
 		entry->arrived_us = worker->arrived_us;
 		entry->scans = worker->scans;
 		entry->is_busy = false;
+		entry->is_low = worker->is_low;
 		entry->fd = worker->fd;
 		worker->entry = entry;
 		return;
@@ -168,6 +178,48 @@ static void roster_note_idle(struct worker *worker)
 {
 	if (worker->entry)
 		worker->entry->is_busy = false;
+}
+
+/* --- priorities --- */
+
+void pool_set_user(struct pool *pool, uid_t uid)
+{
+	pool->uid = uid;
+}
+
+/* In this order around the change, so that a successor never takes low for normal. */
+static void worker_note_low(const struct worker *worker, bool is_low)
+{
+	if (worker->entry)
+		worker->entry->is_low = is_low;
+}
+
+/* Costs system calls: so only where it is another one. */
+static void worker_prioritize(struct worker *worker, bool is_low)
+{
+	struct pool *pool = worker->engine->pool;
+	int r;
+
+	if (worker->is_low == is_low || !pool->uid || pool->is_refused || worker->is_gone ||
+	    worker->has_ended)
+		return;
+	if (is_low)
+		worker_note_low(worker, true);
+	r = priority_set(worker->pid, pool->uid, is_low);
+	/* One that has ended says so by itself. */
+	worker->is_low = is_low;
+	if (!is_low)
+		worker_note_low(worker, false);
+	if (r == -EPERM) {
+		pool->is_refused = true;
+		log_warning("what nobody waits for is scanned at normal priority: CAP_SYS_NICE is "
+			    "withheld from us");
+	}
+}
+
+static bool request_is_low(const struct request *request)
+{
+	return !lane_is_awaited(request->lane) && !request->was_starved;
 }
 
 /* --- engines and workers --- */
@@ -298,9 +350,16 @@ static bool signal_is_crash(int32_t number)
 	}
 }
 
+/* Who is to blame where a scan has run out of time. */
+static enum pool_loss worker_blame_slow(const struct worker *worker)
+{
+	return worker->was_low ? POOL_STARVED : POOL_CRASHED;
+}
+
 /* The worker has ended. */
 static void worker_lost_by(struct worker *worker)
 {
+	bool is_crash = worker->has_ended && signal_is_crash(worker->signal);
 	char why[WIRE_SIGNATURE_MAX] = "its worker died";
 
 	if (worker->has_ended && !worker->signal)
@@ -310,8 +369,9 @@ static void worker_lost_by(struct worker *worker)
 			       worker->signal == SIGALRM ? "it passed max-scan-time"
 							 : strsignal(worker->signal));
 	worker_lost(worker,
-		    worker->has_ended && signal_is_crash(worker->signal) ? POOL_CRASHED
-									 : POOL_KILLED,
+		    !is_crash			? POOL_KILLED
+		    : worker->signal == SIGALRM ? worker_blame_slow(worker)
+						: POOL_CRASHED,
 		    why);
 }
 
@@ -692,8 +752,10 @@ static void worker_inherit(struct worker *worker, int fd)
 	worker->request = pool->callbacks->adopted(pool->context, &entry->scan);
 	if (worker->request) {
 		worker->is_inherited = true;
+		worker->was_low = worker->is_low;
 		worker->scan_id = entry->scan.id;
 		entry->scan.fd = worker->request->fd;
+		pool_promoted(pool, worker->request);
 	} else {
 		entry->is_busy = false;
 	}
@@ -729,6 +791,7 @@ static void worker_adopt(struct engine *engine, struct roster_worker *entry)
 		.may_have_vouched = true,
 		.question = ping.number,
 		.is_adopted = true,
+		.is_low = entry->is_low,
 	};
 	DL_APPEND(engine->workers, worker);
 	engine->n_workers++;
@@ -807,15 +870,19 @@ int32_t pool_engine(const struct pool *pool)
 	return pool->current ? pool->current->pid : 0;
 }
 
-static struct worker *pool_find_idle(const struct pool *pool)
+/* One that has this priority, if there is any. */
+static struct worker *pool_find_idle(const struct pool *pool, bool is_low)
 {
-	struct worker *worker;
+	struct worker *worker, *other = NULL;
 
 	if (pool->current)
-		DL_FOREACH (pool->current->workers, worker)
-			if (!worker->request)
+		DL_FOREACH (pool->current->workers, worker) {
+			if (!worker->request && worker->is_low == is_low)
 				return worker;
-	return NULL;
+			if (!worker->request && !other)
+				other = worker;
+		}
+	return other;
 }
 
 unsigned pool_idle(const struct pool *pool)
@@ -829,13 +896,26 @@ unsigned pool_idle(const struct pool *pool)
 	return n;
 }
 
+unsigned pool_unheld(const struct pool *pool)
+{
+	const struct worker *worker;
+	unsigned n = 0;
+
+	if (pool->current)
+		DL_FOREACH (pool->current->workers, worker)
+			n += worker->request && worker->request->lane != LANE_OPEN;
+	return n;
+}
+
 bool pool_scan(struct pool *pool, struct request *request)
 {
 	struct wire_scan scan = {.header = WIRE_INIT(WIRE_SCAN, struct wire_scan)};
-	struct worker *worker = pool_find_idle(pool);
+	struct worker *worker = pool_find_idle(pool, request_is_low(request));
 
 	if (!worker)
 		return false;
+	worker_prioritize(worker, request_is_low(request));
+	worker->was_low = worker->is_low;
 	scan.id = worker->scan_id = ++pool->roster->next_id;
 	scan.size = request->state.size;
 	scan.flags = request->afresh ? WIRE_SCAN_AFRESH : 0;
@@ -850,6 +930,35 @@ bool pool_scan(struct pool *pool, struct request *request)
 	worker->deadline_us = clock_monotonic_us() + pool->info.scan_deadline_ms * CLOCK_US_PER_MS;
 	roster_note_scan(worker);
 	return true;
+}
+
+void pool_promoted(struct pool *pool, const struct request *request)
+{
+	struct engine *engine;
+	struct worker *worker;
+
+	if (request_is_low(request))
+		return;
+	DL_FOREACH (pool->engines, engine)
+		DL_FOREACH (engine->workers, worker)
+			if (worker->request == request)
+				worker_prioritize(worker, false);
+}
+
+/* Those that have been at work at low priority for long get the normal one. */
+static void pool_hurry_slow(const struct pool *pool, uint64_t now_us)
+{
+	struct engine *engine;
+	struct worker *worker;
+
+	DL_FOREACH (pool->engines, engine) {
+		uint64_t time_us = engine->info.scan_deadline_ms * CLOCK_US_PER_MS,
+			 left_us = time_us - time_us / LOW_PART;
+
+		DL_FOREACH (engine->workers, worker)
+			if (worker->request && now_us + left_us >= worker->deadline_us)
+				worker_prioritize(worker, false);
+	}
 }
 
 /* A worker that is scanning, with a deadline before that. */
@@ -893,12 +1002,14 @@ void pool_sweep(struct pool *pool, uint64_t now_us)
 	if (pool->release_us && now_us >= pool->release_us)
 		pool_give_back(pool);
 
+	pool_hurry_slow(pool, now_us);
 	/* Losing a worker may free its engine: begin again after each. */
 	while ((worker = pool_find_busy(pool, now_us)))
 		if (worker->is_gone)
 			worker_lost_by(worker);
 		else
-			worker_lost(worker, POOL_CRASHED, "its worker passed the deadline");
+			worker_lost(worker, worker_blame_slow(worker),
+				    "its worker passed the deadline");
 }
 
 unsigned pool_generation(const struct pool *pool)

@@ -21,6 +21,7 @@
 #include "request.h"
 #include "roster.h"
 
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 /* Engines at once: one current, one coming, the others finishing a scan. */
@@ -39,6 +40,7 @@ struct pool;
 /* Who is to blame for the loss of a worker. */
 enum pool_loss {
 	POOL_CRASHED, /* what it was scanning: it ended of itself, or did not end */
+	POOL_STARVED, /* maybe nobody: it ran out of time, some of which it was at low priority */
 	POOL_KILLED   /* somebody else, or nobody can tell */
 };
 
@@ -84,6 +86,9 @@ void pool_set_contents(struct pool *pool, int fd);
 /* pool_adopt() takes over the engine and the workers that are on the roster. */
 void pool_adopt(struct pool *pool);
 
+/* pool_set_user() says whom the workers run as. Before that all have the same priority. */
+void pool_set_user(struct pool *pool, uid_t uid);
+
 /* pool_note() is called when a request that a worker has has become stale, or an opener was
  * answered before the verdict: a successor must know. */
 void pool_note(struct pool *pool, const struct request *request);
@@ -101,11 +106,22 @@ void pool_release(struct pool *pool, uint64_t until_us);
 /* pool_idle() returns how many workers of the current engine have nothing to do. */
 unsigned pool_idle(const struct pool *pool);
 
-/* pool_scan() gives a request to an idle worker of the current engine. False: none is idle. */
+/* pool_unheld() returns how many of them have requests that no opener has joined. */
+unsigned pool_unheld(const struct pool *pool);
+
+/*
+ * pool_scan() gives a request to an idle worker of the current engine. False: none is idle. A
+ * worker has low priority while nobody waits for what it scans (lane_is_awaited()); it keeps what
+ * it has until it gets work of the other kind.
+ */
 bool pool_scan(struct pool *pool, struct request *request);
 
+/* pool_promoted() is called when a request that a worker has is in another lane: normal priority
+ * comes back while the scan is under way. */
+void pool_promoted(struct pool *pool, const struct request *request);
+
 /* pool_sweep() drops the workers that passed their deadline, or the one of pool_release(), or that
- * are gone and nobody has said how. */
+ * are gone and nobody has said how. Scans at low priority that take long get the normal one. */
 void pool_sweep(struct pool *pool, uint64_t now_us);
 
 /* pool_generation() counts the switches of engines; 0: there has been no engine yet. */

@@ -147,6 +147,14 @@ void request_claim(struct request_table *table, struct request *request)
 	request->waiting = false;
 }
 
+bool request_waits(const struct request_table *table, enum lane last)
+{
+	for (enum lane lane = LANE_OPEN; lane <= last; lane++)
+		if (table->queues[lane])
+			return true;
+	return false;
+}
+
 struct request *request_take(struct request_table *table, enum lane last)
 {
 	for (enum lane lane = LANE_OPEN; lane <= last; lane++) {

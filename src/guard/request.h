@@ -31,6 +31,13 @@ enum lane {
 	LANE_COUNT
 };
 
+/* lane_is_awaited() says whether somebody waits for what is in this lane. The others are at work
+ * when nobody else is. */
+static inline bool lane_is_awaited(enum lane lane)
+{
+	return lane <= LANE_DEMAND;
+}
+
 /* Who caused the request: the first opener; where nobody opened it, the most urgent who asked. */
 struct request_origin {
 	int32_t pid;
@@ -79,6 +86,7 @@ struct request {
 	bool waiting;	   /* in the queue; else a worker has it */
 	bool stale;	   /* written to, or joined under newer signatures, since the scan began */
 	bool timed_out;	   /* an opener was answered before the verdict */
+	bool was_starved;  /* it ran out of time at low priority: not at that again */
 	unsigned losses;   /* workers lost over it, for whatever reason */
 	unsigned crashes;  /* those of them that ended of themselves */
 	bool has_finding;  /* something was known against the file in this state */
@@ -142,6 +150,9 @@ void request_tell(struct request *request, const struct wire_verdict *verdict);
 /* request_take() takes the first waiting request of the most urgent lane, up to this one; NULL:
  * none waits there. */
 struct request *request_take(struct request_table *table, enum lane last);
+
+/* request_waits() says whether request_take() would find one. */
+bool request_waits(const struct request_table *table, enum lane last);
 
 /* request_claim() takes this request, which waits. */
 void request_claim(struct request_table *table, struct request *request);

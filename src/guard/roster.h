@@ -36,6 +36,7 @@ struct roster_worker {
 	uint32_t scans;	     /* that it was given */
 	uint64_t deadline_us;
 	_Atomic bool is_busy; /* with the scan */
+	bool is_low;	      /* its priority may be */
 	struct roster_scan scan;
 };
 

@@ -42,6 +42,7 @@ const char *report_answer_name(uint32_t answer)
 		[WIRE_ANSWER_DEMANDED] = "on-demand",
 		[WIRE_ANSWER_SCHEDULED] = "full-scan",
 		[WIRE_ANSWER_WARM] = "warm-start",
+		[WIRE_ANSWER_AHEAD] = "written",
 	};
 
 	return answer < WIRE_ANSWER_COUNT ? names[answer] : "unknown";

@@ -48,7 +48,7 @@ static const int supervisor_capabilities[] = {
 /* And what the guard, whom it starts, must be able to get beside: see src/guard/main.c. */
 static const int bounding_capabilities[] = {
 	CAP_SETUID,   CAP_SETGID,	   CAP_SETPCAP,	   CAP_SYS_ADMIN, CAP_KILL,
-	CAP_IPC_LOCK, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_LEASE,
+	CAP_IPC_LOCK, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_LEASE,	  CAP_SYS_NICE,
 };
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))

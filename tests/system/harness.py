@@ -651,6 +651,13 @@ class Workers:
         )
         return holder
 
+    def holders(self, n):
+        """The workers that stand still and have been given a file, once there are n."""
+        return wait_until(
+            lambda: len(pids := [pid for pid in self.pids("worker") if has_unread(pid, 3)]) == n and pids,
+            f"{n} workers have been asked",
+        )
+
     def continue_workers(self, *pids):
         """All that stand still, or these, which may be others than workers."""
         for pid in pids or self.freezers:

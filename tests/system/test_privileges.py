@@ -18,12 +18,13 @@ CAPABILITIES = {
     "IPC_LOCK": 14,
     "SYS_PTRACE": 19,
     "SYS_ADMIN": 21,
+    "SYS_NICE": 23,
     "SYS_RESOURCE": 24,
     "LEASE": 28,
 }
 NONE = set()
 SUPERVISOR = {"SETUID", "SETGID", "SETPCAP", "SYS_ADMIN", "KILL", "IPC_LOCK", "DAC_READ_SEARCH"}
-GUARD = {"SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "IPC_LOCK", "LEASE"}
+GUARD = {"SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "IPC_LOCK", "LEASE", "SYS_NICE"}
 
 # Who each process is, what it has, what it could at most get back by executing something, and whether it is barred
 # from getting anything that way. The supervisor starts the guard, whose privileges thus bound its own.

@@ -425,11 +425,9 @@ static void bad_values_are_refused_with_a_reason_and_change_nothing(void **state
 static void planned_keys_are_known_and_say_that_they_do_nothing(void **state)
 {
 	static const char *const keys[][2] = {
-		{"on-access", "scan-ahead"}, {"alerts", "json-file"},
-		{"alerts", "repeat-after"},  {"alerts", "command"},
-		{"alerts", "webhook"},	     {"alerts", "metrics-file"},
-		{"quarantine", "action"},    {"quarantine", "directory"},
-		{"quarantine", "max-size"},  {"quarantine", "keep"},
+		{"alerts", "json-file"},     {"alerts", "repeat-after"}, {"alerts", "command"},
+		{"alerts", "webhook"},	     {"alerts", "metrics-file"}, {"quarantine", "action"},
+		{"quarantine", "directory"}, {"quarantine", "max-size"}, {"quarantine", "keep"},
 	};
 
 	for (size_t i = 0; i < N_ELEMENTS(keys); i++) {

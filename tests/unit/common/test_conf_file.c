@@ -365,17 +365,17 @@ static void a_comment_behind_other_space_is_refused(void **state)
 static void planned_keys_are_warned_of_and_taken(void **state)
 {
 	struct transcript transcript;
-	struct conf *conf = read_text(VALID "scan-ahead = yes\n"
+	struct conf *conf = read_text(VALID "[quarantine]\n"
+					    "action = move\n"
 					    "[alerts]\n"
 					    "webhook = https://a\n"
 					    "webhook = https://b\n",
 				      &transcript);
 
 	assert_non_null(conf);
-	assert_string_equal(transcript.text,
-			    "warning 4: scan-ahead: has no effect in this version\n"
-			    "warning 6: webhook: has no effect in this version\n"
-			    "warning 7: webhook: has no effect in this version\n");
+	assert_string_equal(transcript.text, "warning 5: action: has no effect in this version\n"
+					     "warning 7: webhook: has no effect in this version\n"
+					     "warning 8: webhook: has no effect in this version\n");
 	conf_free(conf);
 }
 

@@ -4,13 +4,14 @@
  * gate_fixture: a gate with a kernel, an engine and a clock of the test's own. The group's
  * descriptor is a socket on which the test writes events and reads answers; its marks are counted.
  * Needs
- * --wrap of group_init, group_ignore, group_forget and clock_gettime.
+ * --wrap of group_init, group_ignore, group_forget, clock_gettime and priority_set.
  */
 #include "../../../src/common/chan.h"
 #include "../../../src/common/filesystem.h"
 #include "../../../src/common/log.h"
 #include "../../../src/guard/gate.h"
 #include "../../../src/guard/opener.h"
+#include "../../../src/guard/priority.h"
 #include "../support/conf_fixture.h"
 #include "../support/mount_fixture.h"
 #include "../support/scratch.h"
@@ -39,12 +40,16 @@ static struct {
 	uint64_t now_us;	 /* since the machine was started */
 	uint64_t started_us;	 /* when that was */
 	unsigned marks, unmarks; /* on files */
+	bool is_nice_withheld;	 /* CAP_SYS_NICE */
+	unsigned n_priorities;	 /* that were set */
+	int32_t low[16];	 /* processes at low priority; 0: none */
 } fake;
 
 int __wrap_group_init(struct group *group);
 bool __wrap_group_ignore(struct group *group, int fd);
 bool __wrap_group_forget(struct group *group, int fd);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_priority_set(int32_t pid, uid_t uid, bool is_low);
 
 int __wrap_group_init(struct group *group)
 {
@@ -75,6 +80,25 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
 
 	time->tv_sec = (time_t)(now_us / SECOND);
 	time->tv_nsec = (long)(now_us % SECOND) * 1000;
+	return 0;
+}
+
+/* The place of a process among those at low priority, or of none there. */
+static inline unsigned fake_low(int32_t pid)
+{
+	unsigned i = 0;
+
+	while (i < 15 && fake.low[i] != pid)
+		i++;
+	return i;
+}
+
+int __wrap_priority_set(int32_t pid, uid_t uid, bool is_low)
+{
+	fake.n_priorities++;
+	if (fake.is_nice_withheld)
+		return -EPERM;
+	fake.low[fake_low(is_low ? 0 : pid)] = is_low ? pid : 0;
 	return 0;
 }
 
@@ -168,7 +192,9 @@ static inline int fixture_init(struct fixture *fixture)
 		fixture->workers[i].fd = -1;
 	fake.now_us = 1000000 * SECOND;
 	fake.started_us = WALL_US;
-	fake.marks = fake.unmarks = 0;
+	fake.marks = fake.unmarks = fake.n_priorities = 0;
+	fake.is_nice_withheld = false;
+	memset(fake.low, 0, sizeof(fake.low));
 	fixture->outbox = outbox_new(16);
 	if (!fixture->conf || !fixture->outbox || chan_pair(ends) < 0 ||
 	    sd_event_new(&fixture->event) < 0)
@@ -225,6 +251,14 @@ static inline void pass_time(struct fixture *fixture, uint64_t us)
 {
 	fake.now_us += us;
 	assert_true(sd_event_source_set_time(fixture->gate.sweeper, 0) >= 0);
+	run(fixture);
+}
+
+/* The same for what was written. */
+static inline void pass_ahead(struct fixture *fixture, uint64_t us)
+{
+	fake.now_us += us;
+	assert_true(sd_event_source_set_time(fixture->gate.ahead_timer, 0) >= 0);
 	run(fixture);
 }
 

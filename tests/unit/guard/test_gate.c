@@ -1074,12 +1074,13 @@ static void with_one_worker_opens_go_first(void **state)
 		assert_told(&probes[i], VERDICT_CLEAN, "");
 }
 
-static void of_several_workers_one_is_kept_for_opens(void **state)
+static void of_several_workers_half_are_kept_for_opens(void **state)
 {
 	struct fixture *fixture = *state;
 	struct probe probes[3];
 
 	start_engine(fixture);
+	start_worker(fixture);
 	start_worker(fixture);
 	start_worker(fixture);
 	ask(fixture, &probes[0], "file", LANE_SCHEDULED);
@@ -1091,7 +1092,7 @@ static void of_several_workers_one_is_kept_for_opens(void **state)
 
 	(void)open_file(fixture, "fourth");
 	assert_int_equal(scanned_by(fixture, 2), inode_of("fourth"));
-	/* When that is done it is kept again. */
+	/* When that is done its worker is kept again. */
 	verdict_by(fixture, 2, VERDICT_CLEAN, "");
 	assert_int_equal(scanned_by(fixture, 2), 0);
 	verdict_by(fixture, 0, VERDICT_CLEAN, "");
@@ -1472,7 +1473,7 @@ int main(void)
 		TEST(who_takes_back_is_not_told),
 		TEST(the_alert_says_who_caused_the_scan),
 		TEST(with_one_worker_opens_go_first),
-		TEST(of_several_workers_one_is_kept_for_opens),
+		TEST(of_several_workers_half_are_kept_for_opens),
 		TEST(an_open_of_what_waits_is_not_kept_waiting),
 		TEST(a_more_urgent_asker_brings_a_file_forward),
 		TEST(each_who_is_refused_can_be_told_why),

@@ -81,6 +81,8 @@ static void end_gate(struct fixture *fixture)
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
 	gate->settler = sd_event_source_disable_unref(gate->settler);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
+	gate->ahead_timer = sd_event_source_disable_unref(gate->ahead_timer);
+	ahead_deinit(&gate->ahead);
 	visitor_deinit(&gate->visitor);
 	bypass_deinit(&gate->bypass);
 	pins_deinit(&gate->pins);
@@ -473,6 +475,7 @@ static void a_close_after_writing_in_the_inbox_counts(void **state)
 	int fd, closed;
 
 	begin_to_verify(fixture);
+	fixture->conf->scan_ahead = false;
 	closed = leave_in_inbox(fixture, 5, FAN_CLOSE_WRITE, "users");
 	succeed(fixture, false);
 	assert_false(unit_fd_is_open(closed));

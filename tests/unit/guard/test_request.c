@@ -426,11 +426,14 @@ static void only_lanes_up_to_the_last_are_served(void **state)
 	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++)
 		(void)request_in(fixture, lane, lane);
 	for (enum lane lane = LANE_OPEN; lane < LANE_COUNT; lane++) {
-		struct request *taken = request_take(&fixture->table, lane);
+		struct request *taken;
 
+		assert_true(request_waits(&fixture->table, lane));
+		taken = request_take(&fixture->table, lane);
 		assert_non_null(taken);
 		assert_int_equal(taken->id.inode, lane);
 		assert_null(request_take(&fixture->table, lane));
+		assert_false(request_waits(&fixture->table, lane));
 	}
 }
 
