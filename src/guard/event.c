@@ -44,7 +44,7 @@ struct event *event_find(const struct event_table *table, int fd)
 
 void event_answer(struct event_table *table, struct event *event, bool allow)
 {
-	group_answer(table->group, event->fd, allow);
+	group_answer(table->group, event->fd, event->arrived_us, allow);
 	/* In this order: the number must not count as held when it can be used again, nor be free
 	 * before the answer, or the kernel would give it to another event. */
 	event->held = false;

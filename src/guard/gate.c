@@ -54,9 +54,6 @@
 #define LINGER_READS   32
 #define LINGER_BATCHES 1024
 
-/* See gate_may_mark(). */
-#define MARK_GRACE_US CLOCK_US_PER_SEC
-
 /* So long may scans go on when their engine has to make room for another one; but a third of the
  * hold timeout at most, so that some of it is left for the new engine. */
 #define RELEASE_US (5 * CLOCK_US_PER_SEC)
@@ -201,18 +198,6 @@ static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
 				 finding->reason);
 }
 
-/*
- * Whether a file may be marked whose opener has waited since then. The kernel keeps a mark that was
- * removed until the last opener who waited over it has gone on; where one takes its place in that
- * moment it may be lost on the next modification (see group_ignore()). So all who waited then are
- * heard first, however long that takes.
- */
-static bool gate_may_mark(const struct gate *gate, uint64_t began_us)
-{
-	return !gate->group->forgot_us ||
-	       (!gate->group->unheard && began_us > gate->group->forgot_us + MARK_GRACE_US);
-}
-
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
@@ -270,7 +255,7 @@ static void gate_note_use(struct gate *gate, const struct request *request, enum
 static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
 	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state) &&
-				 gate_may_mark(gate, event->arrived_us)
+				 group_may_ignore(gate->group, event->arrived_us)
 			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
 			 : -1;
 	struct file_state now;
@@ -707,14 +692,14 @@ static void gate_take_doubles(struct gate *gate)
 			group_take(gate->group, &events[i]);
 }
 
-/* Events that were read, and given to nobody. */
-static void gate_settle_inbox(struct gate *gate, uint64_t now)
+/* Events that were read by then, and given to nobody. */
+static void gate_settle_inbox(struct gate *gate, uint64_t arrived_us)
 {
 	struct group_event events[GROUP_BATCH];
 	int n = group_left(gate->group, events);
 
 	for (int i = 0; i < n; i++)
-		gate_take(gate, &events[i], now);
+		gate_take(gate, &events[i], arrived_us);
 }
 
 /* Its file is not looked at, which may be what they crashed over. */
@@ -794,6 +779,7 @@ void gate_note_crash(struct estate *estate, bool has_crashed)
 static void gate_succeed(struct gate *gate)
 {
 	bool engine_down = gate->engine_down;
+	uint64_t now = clock_monotonic_us();
 
 	pool_adopt(gate->pool);
 	/* We may have been told so just now; the engine of those workers is not a new one. */
@@ -804,7 +790,7 @@ static void gate_succeed(struct gate *gate)
 	gate->estate->may_miss_closes = false;
 	gate_take_doubles(gate);
 	gate_settle_held(gate);
-	gate_settle_inbox(gate, clock_monotonic_us());
+	gate_settle_inbox(gate, now);
 }
 
 void gate_start(struct gate *gate)
@@ -1243,7 +1229,7 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 		if (gate_note_clean(gate, request))
 			gate_vouch(gate, request);
 		ahead_drop(&gate->ahead, request->id);
-		if (request->may_be_marked && gate_may_mark(gate, request->began_us))
+		if (request->may_be_marked && group_may_ignore(gate->group, request->began_us))
 			gate_mark(gate, request->fd, request->id, request->device);
 	}
 	group_let_writers_in(request->fd);

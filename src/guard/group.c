@@ -24,6 +24,9 @@
 
 #define PASS_OVER_MASK (FAN_OPEN_PERM | FAN_EVENT_ON_CHILD)
 
+/* See group_may_ignore(). */
+#define IGNORE_GRACE_US CLOCK_US_PER_SEC
+
 static unsigned group_watch_flags(const struct group *group)
 {
 	return group->features.has[FEATURE_FILESYSTEM_MARKS] ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
@@ -95,9 +98,9 @@ static void group_hear(struct group *group, unsigned n)
 		group->drained_us = now;
 	if (!group->unheard)
 		return;
+	/* What is read from now on came later. */
 	group->unheard = is_drained || n > group->unheard ? 0 : group->unheard - n;
-	if (!group->unheard)
-		group->forgot_us = now;
+	group->forgot_us = group->let_go_us = now;
 }
 
 int group_read(struct group *group, struct group_event *events, bool *ret_lost)
@@ -149,7 +152,7 @@ void group_take(struct group *group, const struct group_event *event)
 	*(volatile __u32 *)&group->inbox[event->place].event_len = 0;
 }
 
-void group_answer(struct group *group, int fd, bool allow)
+void group_answer(struct group *group, int fd, uint64_t arrived_us, bool allow)
 {
 	const struct fanotify_response response = {.fd = fd,
 						   .response = allow ? FAN_ALLOW : FAN_DENY};
@@ -159,6 +162,8 @@ void group_answer(struct group *group, int fd, bool allow)
 	do
 		n = write(group->fd, &response, sizeof(response));
 	while (n < 0 && errno == EINTR);
+	if (arrived_us <= group->forgot_us)
+		group->let_go_us = clock_monotonic_us();
 }
 
 static int group_mark(const struct group *group, unsigned flags, uint64_t mask, int fd,
@@ -205,6 +210,12 @@ bool group_ignore(struct group *group, int fd)
 			  IGNORE_MASK, fd, NULL) == 0;
 }
 
+bool group_may_ignore(const struct group *group, uint64_t began_us)
+{
+	return !group->forgot_us ||
+	       (!group->unheard && began_us > group->let_go_us + IGNORE_GRACE_US);
+}
+
 static bool group_forget_at(struct group *group, int fd, const char *path)
 {
 	bool had = group_mark(group, FAN_MARK_REMOVE | group_ignore_flags(group), IGNORE_MASK, fd,
@@ -249,7 +260,7 @@ void group_forget_all(struct group *group)
 	if (group->has_marked) {
 		(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
 		group->unheard = group_count_queued(group);
-		group->forgot_us = clock_monotonic_us();
+		group->forgot_us = group->let_go_us = clock_monotonic_us();
 		group->has_marked = false;
 	}
 	group->epoch++;

@@ -35,11 +35,10 @@ struct group {
 	bool has_marked; /* a file or a directory, since then */
 
 	/* All times are monotonic. */
-	/* When such marks were removed last, and everybody had been heard who waited then; 0: never
-	 */
-	uint64_t forgot_us;
-	unsigned unheard;    /* events that the kernel had queued then and that are not read yet */
 	uint64_t drained_us; /* when the kernel had no more events for us than were read */
+	uint64_t forgot_us;  /* when such marks were removed last; 0: never */
+	unsigned unheard;    /* events that the kernel had queued then and that are not read yet */
+	uint64_t let_go_us;  /* when the last was answered of those who waited then */
 
 	/* Where the kernel puts events, so that none is ever in nobody's hands: what has a length
 	 * has been read, and group_take() has not been called for it. */
@@ -86,9 +85,9 @@ void group_take(struct group *group, const struct group_event *event);
 /* group_left() does as group_read(), with what a guard before us has read and not taken. */
 int group_left(const struct group *group, struct group_event *events);
 
-/* group_answer() lets the opener behind fd go on or refuses it. fd must still be open, and stays
- * so. */
-void group_answer(struct group *group, int fd, bool allow);
+/* group_answer() lets the opener behind fd, who has waited since arrived_us, go on or refuses it.
+ * fd must still be open, and stays so. */
+void group_answer(struct group *group, int fd, uint64_t arrived_us, bool allow);
 
 /*
  * group_watch() and group_unwatch() set and remove the mark on what path is on: its superblock, or
@@ -110,6 +109,14 @@ void group_let_writers_in(int fd);
  * writers locked out, and for the very bytes that were verified. Returns whether it was done.
  */
 bool group_ignore(struct group *group, int fd);
+
+/*
+ * group_may_ignore() says whether a file may be marked so whose openers have waited since began_us.
+ * The kernel keeps a mark that was removed until the last opener who waited over it has gone on;
+ * where one takes its place in that moment it may be lost on the next modification. So after
+ * group_forget_all() all who waited then are answered first, and given a second.
+ */
+bool group_may_ignore(const struct group *group, uint64_t began_us);
 
 /* group_forget() takes that back for one file. Returns whether it was marked, or once has been. */
 bool group_forget(struct group *group, int fd);

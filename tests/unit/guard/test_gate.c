@@ -837,13 +837,37 @@ static void who_waited_when_marks_were_taken_back_is_heard_before_the_next(void 
 	verify(fixture, "file", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 1);
 
-	fixture->gate.group->forgot_us = clock_monotonic_us();
+	fixture->gate.group->forgot_us = fixture->gate.group->let_go_us = clock_monotonic_us();
 	fixture->gate.group->unheard = 1;
 	pass_time(fixture, 60 * SECOND);
 	assert_answered(open_file(fixture, "file"), true);
 	assert_int_equal(fake.marks, 1);
 	pass_time(fixture, 2 * SECOND);
 	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 2);
+}
+
+/* Who waited holds on to the mark that was taken back until he has run. */
+static void who_was_held_when_marks_were_taken_back_runs_before_the_next(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd;
+
+	memory_or_skip(fixture);
+	start_engine(fixture);
+	watch_scratch(fixture);
+	fd = open_file(fixture, "file");
+	fixture->gate.group->forgot_us = fixture->gate.group->let_go_us = clock_monotonic_us();
+	pass_time(fixture, 10 * SECOND);
+	send_verdict(fixture, VERDICT_CLEAN, "");
+	assert_answered(fd, true);
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 0);
+	pass_time(fixture, 2 * SECOND);
+	assert_answered(open_file(fixture, "file"), true);
+	assert_int_equal(fake.marks, 1);
+	/* Nobody else keeps others from it. */
+	verify(fixture, "other", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 2);
 }
 
@@ -1465,6 +1489,7 @@ int main(void)
 		TEST(under_other_signatures_nothing_is_known),
 		TEST(only_what_is_watched_gets_a_mark),
 		TEST(who_waited_when_marks_were_taken_back_is_heard_before_the_next),
+		TEST(who_was_held_when_marks_were_taken_back_runs_before_the_next),
 		TEST(a_scan_joins_an_open_and_an_open_a_scan),
 		TEST(who_asks_is_told_when_it_cannot_be_scanned),
 		TEST(only_regular_files_that_are_somewhere_are_scanned),
