@@ -1810,6 +1810,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	if (r < 0)
 		return r;
 	gate_use_descriptors(gate);
+	used_recount(&estate->used);
 	watch_init(&gate->watch, gate->group, &estate->renames, &gate->remote);
 	bypass_init(&gate->bypass, gate->group, &gate->watch);
 	pins_init(&gate->pins, gate->group, &gate->watch.mounts);

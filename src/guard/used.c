@@ -16,6 +16,17 @@ static bool when_counts(uint64_t when)
 	return when && !(when & IS_EXPECTED);
 }
 
+/* Every change of a time that may be another's too, so that the number of files stays right. */
+static void used_set(struct used *used, _Atomic uint64_t *when, uint64_t to)
+{
+	bool did = when_counts(atomic_exchange(when, to)), does = when_counts(to);
+
+	if (does && !did)
+		used->n++;
+	else if (did && !does)
+		used->n--;
+}
+
 static uint64_t used_now(void)
 {
 	return clock_wall_us() & ~IS_EXPECTED;
@@ -64,15 +75,15 @@ static unsigned bucket_oldest(const struct used_bucket *bucket)
 }
 
 /* Who reads it meanwhile sees that it is no longer what it was. */
-static void bucket_put(struct used_bucket *bucket, unsigned i, uint32_t hash, const char *path,
-		       uint64_t when)
+static void used_put(struct used *used, struct used_bucket *bucket, unsigned i, uint32_t hash,
+		     const char *path, uint64_t when)
 {
-	bucket->when[i] = 0;
+	used_set(used, &bucket->when[i], 0);
 	atomic_thread_fence(memory_order_seq_cst);
 	bucket->hash[i] = hash;
 	(void)strcpy(bucket->path[i], path);
 	atomic_thread_fence(memory_order_seq_cst);
-	bucket->when[i] = when;
+	used_set(used, &bucket->when[i], when);
 }
 
 /* Returns the place of a path, which is made with this time where it has none; -1: it is too long.
@@ -89,7 +100,7 @@ static int64_t used_place(struct used *used, const char *path, uint64_t when, ui
 	i = bucket_find(&used->buckets[bucket], *ret_hash, path);
 	if (i == USED_PLACES) {
 		i = bucket_oldest(&used->buckets[bucket]);
-		bucket_put(&used->buckets[bucket], i, *ret_hash, path, when);
+		used_put(used, &used->buckets[bucket], i, *ret_hash, path, when);
 	}
 	return (int64_t)bucket * USED_PLACES + i;
 }
@@ -124,7 +135,7 @@ void used_note(struct used *used, struct used_ticket ticket)
 
 	if (!when)
 		return;
-	*when = used_now();
+	used_set(used, when, used_now());
 	used->n_noted++;
 }
 
@@ -133,18 +144,21 @@ void used_forget(struct used *used, struct used_ticket ticket)
 	_Atomic uint64_t *when = used_of_ticket(used, ticket);
 
 	if (when)
-		*when = 0;
+		used_set(used, when, 0);
+}
+
+void used_recount(struct used *used)
+{
+	size_t n = 0;
+
+	for (uint32_t place = 0; place < USED_MAX; place++)
+		n += when_counts(*used_when(used, place));
+	used->n = n;
 }
 
 size_t used_count(const struct used *used)
 {
-	size_t n = 0;
-
-	for (size_t bucket = 0; bucket < USED_BUCKETS; bucket++)
-		for (unsigned i = 0; i < USED_PLACES; i++)
-			n += when_counts(atomic_load_explicit(&used->buckets[bucket].when[i],
-							      memory_order_relaxed));
-	return n;
+	return used->n;
 }
 
 /* --- in the thread --- */
@@ -202,11 +216,12 @@ void used_drop(struct used *used, const struct used_file *file)
 {
 	uint64_t when = file->when;
 
-	(void)atomic_compare_exchange_strong(used_when(used, file->place), &when, 0);
+	if (atomic_compare_exchange_strong(used_when(used, file->place), &when, 0))
+		used->n--;
 }
 
 void used_clear(struct used *used)
 {
 	for (uint32_t place = 0; place < USED_MAX; place++)
-		*used_when(used, place) = 0;
+		used_set(used, used_when(used, place), 0);
 }

@@ -37,6 +37,7 @@ struct used_bucket {
 
 struct used {
 	_Atomic bool is_ready;	  /* what was noted before a restart is in here */
+	_Atomic size_t n;	  /* files */
 	_Atomic uint64_t n_noted; /* notes ever made: more than before, and there is news */
 	struct used_bucket buckets[USED_BUCKETS];
 };
@@ -56,6 +57,10 @@ struct used_ticket {
 struct used_ticket used_expect(struct used *used, const char *path);
 void used_note(struct used *used, struct used_ticket ticket);
 void used_forget(struct used *used, struct used_ticket ticket);
+
+/* used_recount() is called by a guard that follows another, which may have died between an entry
+ * and its count. */
+void used_recount(struct used *used);
 
 /* used_count() returns how many files are noted. */
 size_t used_count(const struct used *used);

@@ -18,6 +18,9 @@
 
 #define HASH_SIZE 16
 
+/* Bytes written at once. */
+#define CHUNK_SIZE 65536
+
 /* The files follow, the most recently used first: of each this and its path. */
 struct entry {
 	uint64_t when;
@@ -31,12 +34,6 @@ struct header {
 };
 
 #define SIZE_MAX_ALL ((size_t)USED_MAX * (sizeof(struct entry) + USED_PATH_MAX))
-
-static void used_file_hash(const char *content, size_t size, unsigned char *ret_hash)
-{
-	(void)crypto_generichash(ret_hash, HASH_SIZE, (const unsigned char *)content, size, NULL,
-				 0);
-}
 
 /* --- reading --- */
 
@@ -67,7 +64,8 @@ static int used_file_load(int fd, char **ret_content, size_t *ret_size)
 	*ret_size = 0;
 	for (ssize_t n = 1; n > 0 && *ret_size < header.size; *ret_size += (size_t)(n > 0 ? n : 0))
 		n = read(fd, content + *ret_size, header.size - *ret_size);
-	used_file_hash(content, *ret_size, hash);
+	(void)crypto_generichash(hash, HASH_SIZE, (const unsigned char *)content, *ret_size, NULL,
+				 0);
 	if (*ret_size != header.size || memcmp(hash, header.hash, HASH_SIZE) != 0) {
 		free(content);
 		return -EBADMSG;
@@ -112,45 +110,75 @@ int used_file_read(int directory, struct used *used)
 
 /* --- writing --- */
 
-/* All files, to be freed. */
-static char *used_file_format(const struct used *used, size_t *ret_size)
+/* A file that is being written: what does not fit any more goes to it first. */
+struct writer {
+	int fd, error;
+	crypto_generichash_state hash;
+	uint64_t size; /* written */
+	size_t n;      /* bytes that wait */
+	char waiting[CHUNK_SIZE];
+};
+
+static void writer_flush(struct writer *writer)
 {
+	ssize_t n = write(writer->fd, writer->waiting, writer->n);
+
+	if (!writer->error && n != (ssize_t)writer->n)
+		writer->error = n < 0 ? -errno : -ENOSPC;
+	(void)crypto_generichash_update(&writer->hash, (const unsigned char *)writer->waiting,
+					writer->n);
+	writer->size += writer->n;
+	writer->n = 0;
+}
+
+static void writer_add(struct writer *writer, const void *data, size_t size)
+{
+	if (writer->n + size > sizeof(writer->waiting))
+		writer_flush(writer);
+	memcpy(writer->waiting + writer->n, data, size);
+	writer->n += size;
+}
+
+static int writer_add_all(struct writer *writer, const struct used *used)
+{
+	char path[USED_PATH_MAX];
 	size_t n = 0;
 	struct used_file *files = used_list(used, &n);
-	char *content = files ? malloc(n * (sizeof(struct entry) + USED_PATH_MAX) + 1) : NULL,
-	     path[USED_PATH_MAX];
 
-	*ret_size = 0;
-	for (size_t i = 0; content && i < n; i++) {
+	if (!files)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
 		struct entry entry = {.when = files[i].when};
 
 		if (!used_path(used, &files[i], path))
 			continue;
 		entry.length = (uint16_t)strlen(path);
-		memcpy(content + *ret_size, &entry, sizeof(entry));
-		memcpy(content + *ret_size + sizeof(entry), path, entry.length);
-		*ret_size += sizeof(entry) + entry.length;
+		writer_add(writer, &entry, sizeof(entry));
+		writer_add(writer, path, entry.length);
 	}
+	writer_flush(writer);
 	free(files);
-	return content;
+	return writer->error;
 }
 
-static int used_file_put(int directory, const struct header *header, const char *content)
+/* The header, which makes it count, comes last. */
+static int used_file_put(int fd, const struct used *used)
 {
-	int fd = openat(directory, NEW_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			0600),
-	    r = 0;
+	struct writer writer = {.fd = fd};
+	struct header header = {.magic = MAGIC, .version = VERSION};
+	int r;
 
-	if (fd < 0)
+	(void)crypto_generichash_init(&writer.hash, NULL, 0, HASH_SIZE);
+	if (lseek(fd, sizeof(header), SEEK_SET) < 0)
 		return -errno;
+	r = writer_add_all(&writer, used);
+	if (r < 0)
+		return r;
+	header.size = writer.size;
+	(void)crypto_generichash_final(&writer.hash, header.hash, HASH_SIZE);
 	errno = ENOSPC; /* of a short write */
-	if (write(fd, header, sizeof(*header)) != sizeof(*header) ||
-	    write(fd, content, header->size) != (ssize_t)header->size || fsync(fd) < 0)
-		r = -errno;
-	close(fd);
-	if (r == 0 && renameat(directory, NEW_NAME, directory, FILE_NAME) < 0)
-		r = -errno;
-	return r;
+	return pwrite(fd, &header, sizeof(header), 0) != sizeof(header) || fsync(fd) < 0 ? -errno
+											 : 0;
 }
 
 /* Whether what is there may be replaced. */
@@ -166,21 +194,21 @@ static bool used_file_is_ours(int directory)
 
 int used_file_write(int directory, const struct used *used)
 {
-	struct header header = {.magic = MAGIC, .version = VERSION};
-	char *content;
-	int r;
+	int fd, r;
 
 	if (!used_file_is_ours(directory))
 		return -EPERM;
-	content = used_file_format(used, &header.size);
-	if (!content)
-		return -ENOMEM;
-	used_file_hash(content, header.size, header.hash);
 	(void)unlinkat(directory, NEW_NAME, 0);
-	r = used_file_put(directory, &header, content);
+	fd = openat(directory, NEW_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	if (fd < 0)
+		return -errno;
+	r = used_file_put(fd, used);
+	close(fd);
+	if (r == 0 && renameat(directory, NEW_NAME, directory, FILE_NAME) < 0)
+		r = -errno;
 	if (r < 0)
 		(void)unlinkat(directory, NEW_NAME, 0);
-	free(content);
 	return r;
 }
 

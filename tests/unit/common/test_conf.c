@@ -26,6 +26,7 @@ static void defaults_are_those_documented(void **state)
 	assert_int_equal(conf->on_failure, CONF_ALLOW);
 	assert_int_equal(conf->on_incomplete, CONF_ALLOW);
 	assert_null(conf->signatures);
+	assert_true(conf->warm_start);
 	assert_int_equal(conf->workers, 0);
 	assert_int_equal(conf->max_file_size, 100 << 20);
 	assert_int_equal(conf->max_scan_size, 400 << 20);
@@ -211,11 +212,13 @@ static void switches_are_read(void **state)
 {
 	struct conf *conf = *state;
 
+	conf_fixture_set(conf, "on-access", "warm-start", "no");
 	conf_fixture_set(conf, "engine", "detect-pua", "yes");
 	conf_fixture_set(conf, "engine", "heuristics", "no");
 	conf_fixture_set(conf, "alerts", "syslog", "no");
 	conf_fixture_set(conf, "full-scan", "cross-filesystems", "no");
 	conf_fixture_set(conf, "full-scan", "remote-filesystems", "yes");
+	assert_false(conf->warm_start);
 	assert_true(conf->detect_pua);
 	assert_false(conf->heuristics);
 	assert_false(conf->cross_filesystems);

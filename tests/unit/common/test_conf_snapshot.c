@@ -58,6 +58,7 @@ static void assert_confs_equal(const struct conf *a, const struct conf *b)
 	assert_int_equal(a->on_timeout, b->on_timeout);
 	assert_int_equal(a->on_failure, b->on_failure);
 	assert_int_equal(a->on_incomplete, b->on_incomplete);
+	assert_int_equal(a->warm_start, b->warm_start);
 	assert_strings_equal(a->signatures, b->signatures);
 	assert_int_equal(a->workers, b->workers);
 	assert_int_equal(a->max_file_size, b->max_file_size);
@@ -128,6 +129,7 @@ static void every_value_survives_a_snapshot(void **state)
 		{"on-access", "on-incomplete", "deny"},
 		{"engine", "signatures", "/sig"},
 		{"engine", "workers", "5"},
+		{"on-access", "warm-start", "no"},
 		{"engine", "max-file-size", "1"},
 		{"engine", "max-scan-size", "64G"},
 		{"engine", "max-scan-time", "3599999ms"},

@@ -256,6 +256,15 @@ static void whether_there_is_news_can_be_told(void **state)
 	assert_int_not_equal(used->n_noted, before);
 }
 
+static void a_guard_that_died_may_have_left_a_wrong_count(void **state)
+{
+	use("/a");
+	use("/b");
+	used->n = 0;
+	used_recount(used);
+	ASSERT_FILES("/b", "/a");
+}
+
 static void all_can_be_forgotten(void **state)
 {
 	use("/a");
@@ -283,6 +292,7 @@ int main(void)
 		TEST(who_reads_sees_only_what_he_had_seen),
 		TEST(what_was_known_before_is_as_if_noted_then),
 		TEST(whether_there_is_news_can_be_told),
+		TEST(a_guard_that_died_may_have_left_a_wrong_count),
 		TEST(all_can_be_forgotten),
 	};
 
