@@ -112,7 +112,7 @@ static const struct conf_key conf_keys[] = {
 	KEY("engine", "detect-pua", CONF_BOOL, detect_pua, NUMBER(0, 0)),
 	KEY("engine", "heuristics", CONF_BOOL, heuristics, NUMBER(0, 0)),
 	KEY("engine", "verdict-cache", CONF_SIZE, verdict_cache, NUMBER(64 * KIB, 128 * MIB)),
-	KEY("engine", "content-cache", CONF_SIZE, content_cache, NUMBER(0, 256 * MIB)),
+	KEY("engine", "content-cache", CONF_SIZE, content_cache, NUMBER(0, 128 * MIB)),
 	KEY("engine", "reload", CONF_CHOICE, reload, choices_reload, 0, 0),
 
 	KEY("full-scan", "schedule", CONF_SCHEDULE, schedule, NUMBER(0, 0)),

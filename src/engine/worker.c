@@ -40,6 +40,7 @@ static void worker_recognize(const struct worker_tools *tools, int file,
 	verdict->flags = WIRE_VERDICT_HASHED;
 	if (!(scan->flags & WIRE_SCAN_AFRESH) && contents_has(tools->contents, &content)) {
 		verdict->verdict = VERDICT_CLEAN;
+		verdict->scanned = scan->size;
 		verdict->flags |= WIRE_VERDICT_SAME_CONTENT;
 	}
 }

@@ -69,6 +69,11 @@
 #define AHEAD_PAUSE_US	(25 * CLOCK_US_PER_MS)
 #define AHEAD_LOOKS_MAX 32
 
+/* While opens follow each other that closely, what was written waits for so long, as it would take
+ * time from them; but for no more files than three quarters of the room. */
+#define AHEAD_QUIET_US (2 * CLOCK_US_PER_MS)
+#define AHEAD_YIELD_US (500 * CLOCK_US_PER_MS)
+
 /* Behind opens, and what else comes from the kernel. */
 #define AHEAD_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 5)
 
@@ -494,6 +499,7 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	assert(event); /* gate_read_on() saw to it that there is room for a batch */
 	group_take(gate->group, open);
 	gate->counters->opens++;
+	gate->opened_us = now;
 	gate->estate->deciding = event;
 	gate_decide(gate, event);
 	gate->estate->deciding = NULL;
@@ -556,7 +562,6 @@ static void gate_on_missed_close(struct gate *gate)
 
 	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
 	gate_check_closes(gate);
-	candidates_clear(&gate->candidates);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
 }
@@ -949,7 +954,7 @@ static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
 	file_of_statx(&status, &look.id, &look.state);
 	*ret_again_us = file_state_settles_us(&look.state);
 	/* What comes of that may be no verdict to remember. */
-	if (!*ret_again_us && request_find(&gate->requests, file->id))
+	if (0 && request_find(&gate->requests, file->id))
 		*ret_again_us = AHEAD_PAUSE_US;
 	/* Who writes will close it, too. */
 	if (*ret_again_us || gate_has_writer(file->fd))
@@ -965,12 +970,19 @@ static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
 	return true;
 }
 
+/* Whether what was written is to wait on, although there is a worker for it. */
+static bool gate_has_no_time_ahead(const struct gate *gate, uint64_t now)
+{
+	return now - gate->opened_us < AHEAD_QUIET_US && gate->ahead.n < gate->ahead.max / 4 * 3 &&
+	       now < ahead_due_us(&gate->ahead) + AHEAD_YIELD_US;
+}
+
 /* Looks at files that were written until one is in the lane. */
 static void gate_fill_ahead(struct gate *gate)
 {
 	uint64_t now = clock_monotonic_us(), again_us;
 	struct ahead_file file;
-	bool is_in_lane = false;
+	bool is_in_lane = gate_has_no_time_ahead(gate, now);
 
 	for (unsigned i = 0; i < AHEAD_LOOKS_MAX && !is_in_lane; i++) {
 		if (!ahead_take(&gate->ahead, now, &file))

@@ -66,6 +66,7 @@ struct gate {
 	sd_event_source *settler; /* runs once nothing is unread, while there are candidates */
 	sd_event_source *ahead_timer;
 	uint64_t ahead_armed_us; /* when it runs next, UINT64_MAX: it does not */
+	uint64_t opened_us;	 /* when opens were read last; monotonic */
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
 	uint64_t read_us;    /* when this was done last; monotonic */

@@ -28,7 +28,7 @@
 #define POOL_ENGINES_MAX 16
 
 /* A worker that was given so many files, or is so old, is replaced with the next verdict: to fork
- * one takes some 20 ms with the official signatures. */
+ * one takes some 40 ms with the official signatures. */
 #define POOL_SCANS_MAX	10000
 #define POOL_AGE_MAX_US (3600 * CLOCK_US_PER_SEC)
 

@@ -63,6 +63,7 @@ class Archive(Part):
             directory, took = self.unpack(stage, product, i, "once")
             stage.record(self.extract, product, took)
             stage.record(self.at_once, product, stage.ms("read", self.options.files, 1, directory))
+            stage.drain(product)
         for product in stage.turn(i):
             directory, _ = self.unpack(stage, product, i, "drained")
             stage.drain(product)
@@ -80,6 +81,9 @@ class Git(Part):
     def __init__(self, options):
         super().__init__(options)
         self.clone = CLONE._replace(title=f"git clone, {options.repository} files")
+
+    def missing(self):
+        return "" if shutil.which("git") else "git not installed, left out: apt install git"
 
     def repository(self, stage, i):
         return stage.place.base / f"repository{i}.git"
@@ -110,6 +114,7 @@ class Git(Part):
                 said, took = stage.run("git", "-C", target, "status", "--porcelain", env=GIT_ENVIRONMENT)
                 assert not said, f"git status sees changes in a fresh clone: {said[:200]}"
                 stage.record(case, product, took)
+            stage.drain(product)
 
     def made(self, i):
         return f"protected/git/{i}", f"protected/git/{i}/directory0"
@@ -200,7 +205,8 @@ class Compile(Part):
     def measure(self, stage, i):
         for product in stage.turn(i):
             directory = stage.volumes[product] / f"protected/compile/{i}"
-            stage.record(self.case, product, stage.run("ninja", "--quiet", "-C", directory)[1])
+            stage.record(self.case, product, stage.run("ninja", "--quiet", "-j", os.cpu_count(), "-C", directory)[1])
+            stage.drain(product)
 
 
 class Programs(Part):

@@ -43,6 +43,10 @@ class Part:
     def __init__(self, options):
         self.options = options
 
+    def missing(self):
+        """What it cannot do without and is not installed, for people; empty: nothing."""
+        return ""
+
     def configure(self, _stage):
         """Sections of holdfast's configuration that it needs."""
         return {}
@@ -198,7 +202,7 @@ class Stage:
         return not (waiting or status["requests"] or status["workers"]["busy"])
 
     def drain(self, product):
-        """Until what was written has been scanned, where that is done."""
+        """Until what was written has been scanned, where that is done: it would disturb what comes next."""
         time.sleep(SETTLE)
         if product == HOLDFAST:
             wait_until(self.is_drained, "all that was written is scanned", STEP_PATIENCE)
@@ -207,10 +211,13 @@ class Stage:
         return proportional_memory(process.pid for process in self.clam.processes)
 
     def finish(self):
-        """The services first: they have files of their signatures' directory open."""
-        self.service.finish()
-        if self.clam:
-            self.clam.finish()
+        """Services before volumes, and before the directory of signatures, whose files they have open."""
+        for service in filter(None, (self.service, self.clam)):
+            service.finish()
+        for volume in self.volumes.values():
+            self.run("umount", volume.path)
+            # A million inodes take their time.
+            wait_until(volume.is_gone, f"{volume.path} and its loop device are gone", STEP_PATIENCE)
 
     # Whether it counts.
 

@@ -103,12 +103,12 @@ def measure_part(stage, part, i):
 
 
 def run_rounds(stage, parts, rounds):
-    parts = list(parts)
+    failed = []
     for i in range(rounds):
-        for part in list(parts):
+        for part in (part for part in parts if part not in failed):
             began = time.monotonic()
             if not measure_part(stage, part, i):
-                parts.remove(part)
+                failed.append(part)
             say(f"{stage.name}, round {i + 1} of {rounds}: {part.name}, {time.monotonic() - began:.1f} s")
 
 
@@ -119,6 +119,13 @@ def volume_options(options):
     blocks = 4096 * (2 + options.size // 4096) * inodes
     size = (512 << 20) + blocks + options.rounds * options.programs * (64 << 10)
     return {"size": size, "mkfs": ("-N", str(inodes), "-E", "lazy_itable_init=0")}
+
+
+def choose_parts(key, options, results):
+    parts = [part(options) for part in STAGES[key] if part.name in options.only]
+    for missing in filter(None, (part.missing() for part in parts)):
+        results.remark(missing)
+    return [part for part in parts if not part.missing()]
 
 
 def prepare(stage, parts):
@@ -136,20 +143,16 @@ def run_stage(key, options, results):
     if full:
         options = argparse.Namespace(**{**vars(options), "rounds": options.heavy_rounds})
         execute(TOP / "tools" / "bench-signatures", options.set)
-    parts = [part(options) for part in STAGES[key] if part.name in options.only]
+    parts = choose_parts(key, options, results)
     volume = growth.volume_options(options) if key == MANY else volume_options(options)
     with closing(KeeperProcess()) as keeper, closing(Place(keeper)) as place, ExitStack() as stack:
         stage = Stage(key, TITLES[key], place, options, results, **volume)
         sections = prepare(stage, parts)
-        if full:
-            stage.start(stack.enter_context(reachable(place, options.set)), workers=WORKERS, **sections)
-        else:
-            stage.start(**sections)
-        for part in parts:
-            stack.callback(part.finish)
+        signatures = stack.enter_context(reachable(place, options.set)) if full else None
+        for ending in (stage, *parts):
+            stack.callback(ending.finish)
+        stage.start(signatures, WORKERS if full else "auto", **sections)
         run_rounds(stage, parts, options.rounds)
-        # Whoever has files of a directory open keeps it from being unmounted.
-        stage.finish()
 
 
 def run_stages(options):

@@ -81,6 +81,7 @@ static void a_file_of_another_size_has_none(void **state)
 		assert_false(hash(*state, size - 1, digest));
 		assert_false(hash(*state, size + 1, digest));
 		assert_false(hash(*state, 1, digest));
+		assert_false(hash(*state, size - 131072, digest));
 		assert_true(hash(*state, size, digest));
 	}
 	free(bytes);

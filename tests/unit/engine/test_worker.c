@@ -187,6 +187,7 @@ static void what_is_known_is_not_scanned(void **state)
 	verdict = scan(bad, 0);
 	assert_int_equal(verdict->verdict, VERDICT_CLEAN);
 	assert_string_equal(verdict->reason, "");
+	assert_int_equal(verdict->scanned, strlen(bad));
 	assert_int_equal(verdict->flags, WIRE_VERDICT_HASHED | WIRE_VERDICT_SAME_CONTENT);
 	assert_memory_equal(verdict->digest, content.digest, sizeof(content.digest));
 

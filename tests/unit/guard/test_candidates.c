@@ -95,8 +95,14 @@ static void a_voucher_that_is_not_believed_takes_his(void **state)
 		add(fixture, i);
 	candidates_forget(&fixture->candidates, 2);
 	settle(fixture);
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 6; i++) {
 		assert_int_equal(has(fixture, i), i % 2 == 0);
+		add(fixture, 10 + i);
+	}
+	candidates_forget(&fixture->candidates, 1);
+	settle(fixture);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(has(fixture, 10 + i), i % 2 == 1);
 }
 
 static void all_can_be_dropped(void **state)

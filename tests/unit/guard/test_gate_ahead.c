@@ -384,6 +384,60 @@ static void what_opens_leave_no_time_for_is_dropped(void **state)
 	assert_answered(second, true);
 }
 
+/* It would take time from them. */
+static void while_opens_follow_each_other_what_was_written_waits(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t waited = SETTLE;
+
+	start(fixture, 2);
+	land(fixture, "file");
+	fake.now_us += SETTLE;
+	for (; waited < SECOND / 2; waited += SETTLE) {
+		assert_answered(open_file(fixture, "empty"), true);
+		pass_ahead(fixture, 1);
+		assert_false(is_scanned(fixture, "file"));
+		fake.now_us += SETTLE;
+	}
+	/* But not for ever, */
+	fake.now_us += 2 * SETTLE;
+	assert_answered(open_file(fixture, "empty"), true);
+	pass_ahead(fixture, 1);
+	assert_true(is_scanned(fixture, "file"));
+	verdict_by(fixture, 0, VERDICT_CLEAN, "");
+
+	/* and no longer than they go on, */
+	land(fixture, "other");
+	fake.now_us += SETTLE;
+	assert_answered(open_file(fixture, "empty"), true);
+	pass_ahead(fixture, SETTLE);
+	assert_true(is_scanned(fixture, "other"));
+	verdict_by(fixture, 0, VERDICT_CLEAN, "");
+
+	/* and not where it gets crowded. */
+	ahead_deinit(&fixture->gate.ahead);
+	assert_int_equal(ahead_init(&fixture->gate.ahead, 1), 0);
+	land(fixture, "third");
+	fake.now_us += SETTLE;
+	assert_answered(open_file(fixture, "empty"), true);
+	pass_ahead(fixture, 1);
+	assert_true(is_scanned(fixture, "third"));
+}
+
+/* Whoever unpacks an archive does not wait for us to look at him. */
+static void what_was_made_just_now_is_opened_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	start(fixture, 2);
+	scratch_write("new", "", 0);
+	make_fresh("new");
+	assert_answered(open_file(fixture, "new"), true);
+	assert_int_equal(fixture->gate.counters->verdicts[VERDICT_CLEAN], 1);
+	assert_int_equal(fake.marks, 0);
+	assert_int_equal(unlink("new"), 0);
+}
+
 static void what_there_is_no_room_for_is_dropped(void **state)
 {
 	struct fixture *fixture = *state;
@@ -659,6 +713,8 @@ int main(void)
 		TEST(what_an_open_has_verified_is_not_scanned_again),
 		TEST(an_open_does_not_wait_for_what_was_written),
 		TEST(what_opens_leave_no_time_for_is_dropped),
+		TEST(while_opens_follow_each_other_what_was_written_waits),
+		TEST(what_was_made_just_now_is_opened_at_once),
 		TEST(what_there_is_no_room_for_is_dropped),
 		TEST(lanes_are_served_in_their_order),
 		TEST(what_nobody_is_held_for_gets_half_of_the_workers),

@@ -622,6 +622,25 @@ static void a_worker_that_has_been_there_for_long_is_replaced_too(void **state)
 	assert_true(is_let_go(fixture, 0));
 }
 
+/* The one that has come then is in its place all the same. */
+static void one_that_ends_before_it_is_let_go_keeps_no_other_from_being_replaced(void **state)
+{
+	struct fixture *fixture = *state;
+	int32_t pid = 0;
+
+	begin(fixture);
+	fake.now_us += POOL_AGE_MAX_US;
+	open_clean(fixture, "file", 0, 'a');
+	assert_int_equal(n_asked(fixture, &pid), 1);
+	lose_worker(fixture, 0);
+	start_worker(fixture);
+	fake.now_us += POOL_AGE_MAX_US;
+	open_clean(fixture, "other", 0, 'b');
+	assert_int_equal(n_asked(fixture, &pid), 1);
+	assert_int_equal(pid, fixture->workers[0].pid);
+	assert_int_equal(fixture->gate.counters->workers_replaced, 0);
+}
+
 /* The engine has two workers, and both have been there for long. */
 static void they_are_not_all_replaced_at_once(void **state)
 {
@@ -679,6 +698,7 @@ int main(void)
 		TEST(without_a_table_there_is_nothing_to_send),
 		TEST(after_many_scans_a_worker_is_let_go_once_there_is_another),
 		TEST(a_worker_that_has_been_there_for_long_is_replaced_too),
+		TEST(one_that_ends_before_it_is_let_go_keeps_no_other_from_being_replaced),
 		TEST(they_are_not_all_replaced_at_once),
 	};
 
