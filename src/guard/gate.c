@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#include "gate.h"
+#include "gate_inner.h"
 
 #include "../common/clock.h"
 #include "../common/line.h"
@@ -18,11 +18,6 @@
 #include <unistd.h>
 #include <utlist.h>
 
-/* A file that so many workers have crashed over counts as one that cannot be scanned; so does, this
- * once, one that lost so many for whatever reason. */
-#define CRASHES_MAX 2
-#define LOSSES_MAX  8
-
 /* A file that changes under its scan is scanned again at once so often; then it queues behind
  * others. */
 #define RESCANS_AT_ONCE 3
@@ -39,9 +34,6 @@
 
 /* Deadlines are looked at so often. A timer for each open would cost two system calls each. */
 #define SWEEP_INTERVAL_US (250 * CLOCK_US_PER_MS)
-
-/* Between two signs of life when many openers are answered at once. */
-#define ANSWERS_BETWEEN_PROGRESS 32
 
 /*
  * Whoever opens one known file after the other asks again a few microseconds after an answer, and a
@@ -64,25 +56,12 @@
 /* After the opens that wait. */
 #define SETTLER_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 1)
 
-/* After a look at files that were written, when another one is worth it at the earliest; and so
- * many are looked at each time, as opens may have come. */
-#define AHEAD_PAUSE_US	(25 * CLOCK_US_PER_MS)
-#define AHEAD_LOOKS_MAX 32
-
-/* While opens follow each other that closely, what was written waits for so long, as it would take
- * time from them; but for no more files than three quarters of the room. */
-#define AHEAD_QUIET_US (2 * CLOCK_US_PER_MS)
-#define AHEAD_YIELD_US (500 * CLOCK_US_PER_MS)
-
-/* Behind opens, and what else comes from the kernel. */
-#define AHEAD_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 5)
-
 /* Why a file has no request. */
 static const char no_room[] = "too many files wait for a verdict";
 
 /* --- an open arrives --- */
 
-static bool gate_is_own(const struct gate *gate, int32_t pid)
+bool gate_is_own(const struct gate *gate, int32_t pid)
 {
 	for (size_t i = 0; i < sizeof(gate->own_pids) / sizeof(gate->own_pids[0]); i++)
 		if (pid > 0 && gate->own_pids[i] == pid)
@@ -92,7 +71,7 @@ static bool gate_is_own(const struct gate *gate, int32_t pid)
 
 /* Fills gate->location. A file that cannot be located is in scope: what we do not understand is
  * scanned, not passed. */
-static bool gate_in_scope(struct gate *gate, int fd)
+bool gate_in_scope(struct gate *gate, int fd)
 {
 	locate(&gate->watch.mounts, gate->conf, policy_path, fd, &gate->location);
 	return gate->location.error < 0 || gate->location.scope == POLICY_IN_SCOPE;
@@ -109,7 +88,7 @@ static bool gate_opener_excluded(const struct gate *gate, struct opener *opener)
 
 /* Stops reading while another batch might find no room. The kernel keeps the opens meanwhile, and
  * the hold deadline makes room in the end. Where nobody is held there is no reason to. */
-static void gate_read_on(struct gate *gate)
+void gate_read_on(struct gate *gate)
 {
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
@@ -149,30 +128,20 @@ static unsigned gate_answer(struct gate *gate, struct request *request, bool all
 
 static void gate_settle(struct gate *gate, struct request *request,
 			const struct wire_verdict *verdict, bool may_remember);
-static void gate_dispatch(struct gate *gate, const struct request *looked_at);
-static void gate_arm_settler(struct gate *gate);
 
 uint64_t gate_signatures(const struct gate *gate)
 {
 	return pool_info(gate->pool)->set;
 }
 
-/* What a descriptor is of, and what is known of it. */
-struct look {
-	struct file_id id;
-	struct file_state state;
-	bool is_known;		       /* it was verified in this state */
-	const struct finding *finding; /* what is known against it in this state; NULL: nothing */
-};
-
-static struct finding_key gate_finding_key(const struct gate *gate, struct file_id id,
-					   const struct file_state *state)
+struct finding_key gate_finding_key(const struct gate *gate, struct file_id id,
+				    const struct file_state *state)
 {
 	return (struct finding_key){id, *state, gate_signatures(gate)};
 }
 
 /* Returns 0 or a negative errno. */
-static int gate_look(struct gate *gate, int fd, struct look *ret)
+int gate_look(struct gate *gate, int fd, struct look *ret)
 {
 	struct finding_key key;
 	struct verdict_tag tag;
@@ -203,18 +172,9 @@ static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
 				 finding->reason);
 }
 
-/* Tells the kernel not to ask about a verified file. Writers must be locked out. */
-static void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
-{
-	recent_add(&gate->estate->recent, fd, device);
-	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(gate->group, fd))
-		gate->counters->marks++;
-}
-
 /* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
  * for one. */
-static struct request *gate_request(struct gate *gate, int fd, const struct look *look,
-				    enum lane lane)
+struct request *gate_request(struct gate *gate, int fd, const struct look *look, enum lane lane)
 {
 	struct request *request = request_new(&gate->requests, fd, look->id, &look->state, lane);
 
@@ -279,7 +239,7 @@ static void gate_let_known(struct gate *gate, struct event *event, const struct 
 	close(fd);
 }
 
-static bool gate_allows(const struct gate *gate, enum verdict verdict)
+bool gate_allows(const struct gate *gate, enum verdict verdict)
 {
 	switch (verdict) {
 	case VERDICT_CLEAN:
@@ -319,8 +279,8 @@ static void gate_count_verdict(struct gate *gate, enum verdict verdict, bool all
 }
 
 /* Answers an open that nobody scans anything for. Returns whether it was allowed. */
-static bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id id,
-				const struct wire_verdict *verdict)
+bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id id,
+			 const struct wire_verdict *verdict)
 {
 	bool allow = gate_allows(gate, verdict->verdict) || gate->conf->mode != CONTROL_MODE_BLOCK;
 
@@ -462,7 +422,7 @@ static bool gate_is_just_made(int fd)
 	return file_stat(fd, &id, &state) == 0 && state.size == 0 && !file_state_settled(&state);
 }
 
-static void gate_decide(struct gate *gate, struct event *event)
+void gate_decide(struct gate *gate, struct event *event)
 {
 	struct opener opener;
 
@@ -513,9 +473,6 @@ static void gate_make_stale(struct gate *gate, struct request *request)
 		pool_note(gate->pool, request);
 }
 
-static bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
-			    const struct file_state *state);
-
 /* Somebody closed a file after writing. For a mapping this comes when it is unmapped; the kernel
  * itself drops the mark on write(), but not on a store through a mapping. */
 static void gate_closed_write(struct gate *gate, const struct group_event *closed)
@@ -545,7 +502,7 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 
 /* What is known of files that others than root may write to rests on seeing them closed. The group
  * is made to forget when a filesystem is no longer watched, too. */
-static void gate_check_closes(struct gate *gate)
+void gate_check_closes(struct gate *gate)
 {
 	if (gate->estate->closes_epoch == gate->group->epoch)
 		return;
@@ -556,7 +513,7 @@ static void gate_check_closes(struct gate *gate)
 
 /* A close after writing may have gone unseen, of whatever file: nothing that rests on seeing them
  * counts any more, nor does any scan under way. */
-static void gate_on_missed_close(struct gate *gate)
+void gate_on_missed_close(struct gate *gate)
 {
 	struct request *request, *next;
 
@@ -588,7 +545,7 @@ static void gate_on_lost_event(struct gate *gate, int error)
 		  error ? strerror(-error) : "somebody holds a lease on it");
 }
 
-static void gate_take(struct gate *gate, const struct group_event *event, uint64_t now)
+void gate_take(struct gate *gate, const struct group_event *event, uint64_t now)
 {
 	switch (event->type) {
 	case GROUP_OPEN:
@@ -642,374 +599,14 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	return 0;
 }
 
-/* --- what a guard before us left --- */
-
-/* An open over which so many guards have crashed is not looked at again. */
-#define GUARD_CRASHES_MAX 2
-
-static int gate_compare_age(const void *a, const void *b)
-{
-	const struct event *const *one = a, *const *other = b;
-
-	return (*one)->arrived_us < (*other)->arrived_us   ? -1
-	       : (*one)->arrived_us > (*other)->arrived_us ? 1
-							   : 0;
-}
-
-/* A worker scans this file. Who waits for that joins the request, as soon as he is looked at. */
-static struct request *gate_on_adopted(void *context, const struct roster_scan *scan)
-{
-	struct gate *gate = context;
-	struct request *request;
-	struct look look = {0};
-
-	if (gate_look(gate, scan->fd, &look) < 0 || request_find(&gate->requests, look.id))
-		return NULL;
-	(void)gate_in_scope(gate, scan->fd);
-	/* Who opened it joins below; nobody else waits any more. */
-	request = gate_request(gate, scan->fd, &look,
-			       scan->lane == LANE_OPEN ? LANE_DEMAND : (enum lane)scan->lane);
-	if (!request)
-		return NULL;
-	request_claim(&gate->requests, request);
-	request->origin.pid = scan->pid;
-	request->origin.uid = scan->uid;
-	request->timed_out = scan->timed_out;
-	request->n_openers = scan->timed_out;
-	request->state = scan->state;
-	request->is_settled = scan->is_settled;
-	request->stale = scan->stale;
-	request->had_writer = true; /* for all we know */
-	/* Whoever died may have been holding writers up. */
-	group_let_writers_in(request->fd);
-	return request;
-}
-
-/* The guard died just after it had made an event of it. Before anything is answered: then a number
- * may be another's. */
-static void gate_take_doubles(struct gate *gate)
-{
-	struct group_event events[GROUP_BATCH];
-	int n = group_left(gate->group, events);
-
-	for (int i = 0; i < n; i++)
-		if (events[i].type == GROUP_OPEN && event_find(&gate->events, events[i].fd))
-			group_take(gate->group, &events[i]);
-}
-
-/* Events that were read by then, and given to nobody. */
-static void gate_settle_inbox(struct gate *gate, uint64_t arrived_us)
-{
-	struct group_event events[GROUP_BATCH];
-	int n = group_left(gate->group, events);
-
-	for (int i = 0; i < n; i++)
-		gate_take(gate, &events[i], arrived_us);
-}
-
-/* Its file is not looked at, which may be what they crashed over. */
-static void gate_give_up(struct gate *gate, struct event *event)
-{
-	const struct wire_verdict verdict =
-		wire_verdict_make(VERDICT_FAILED, "guards have crashed over it");
-	int32_t pid = event->pid;
-	unsigned crashes = event->crashes;
-
-	(void)gate_answer_at_once(gate, event, (struct file_id){0}, &verdict);
-	log_error("%u guards have crashed over an open of process %d: it is answered by on-failure",
-		  crashes, pid);
-}
-
-static void gate_settle_event(struct gate *gate, struct event *event)
-{
-	if (event->crashes >= GUARD_CRASHES_MAX) {
-		gate_give_up(gate, event);
-		return;
-	}
-	/* Whoever died may have been holding writers up. */
-	group_let_writers_in(event->fd);
-	gate->estate->deciding = event;
-	gate_decide(gate, event);
-	gate->estate->deciding = NULL;
-}
-
-/* The opens that it held, in the order of their arrival. */
-static void gate_settle_held(struct gate *gate)
-{
-	unsigned n = 0, n_held = gate->events.n_held;
-	struct event **held = calloc(n_held + 1, sizeof(struct event *));
-
-	for (unsigned i = 0; i < gate->events.max && n < n_held; i++) {
-		struct event *event = &gate->events.events[i];
-
-		if (!event->held)
-			continue;
-		event->prev = event->next = NULL;
-		if (held)
-			held[n++] = event;
-		else
-			gate_settle_event(gate, event);
-	}
-	if (held)
-		qsort(held, n, sizeof(struct event *), gate_compare_age);
-	for (unsigned i = 0; i < n; i++) {
-		gate_settle_event(gate, held[i]);
-		if (i % ANSWERS_BETWEEN_PROGRESS == 0)
-			gate->owner->progress(gate->owner_context);
-	}
-	free(held);
-}
-
-/*
- * The marks are the kernel's, and what they rest on has gone with the guard that set them: the
- * list of directories that were passed over, of marks that are pinned. Files that were verified are
- * among the verdicts still.
- */
-static void gate_drop_marks(struct gate *gate)
-{
-	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
-	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
-		gate->estate->closes_epoch = gate->group->epoch;
-	gate_check_closes(gate);
-}
-
-void gate_note_crash(struct estate *estate, bool has_crashed)
-{
-	struct event *deciding = atomic_exchange(&estate->deciding, NULL);
-
-	if (deciding && deciding->held && has_crashed)
-		deciding->crashes++;
-}
-
-static void gate_succeed(struct gate *gate)
-{
-	bool engine_down = gate->engine_down;
-	uint64_t now = clock_monotonic_us();
-
-	pool_adopt(gate->pool);
-	/* We may have been told so just now; the engine of those workers is not a new one. */
-	gate->engine_down = engine_down;
-	gate_drop_marks(gate);
-	if (gate->estate->may_miss_closes)
-		gate_on_missed_close(gate);
-	gate->estate->may_miss_closes = false;
-	gate_take_doubles(gate);
-	gate_settle_held(gate);
-	gate_settle_inbox(gate, now);
-}
-
-void gate_start(struct gate *gate)
-{
-	gate->started = true;
-	if (gate->estate->watching)
-		gate_succeed(gate);
-	gate->estate->watching = true;
-	gate_read_on(gate);
-}
-
-/* --- what was moved --- */
-
-/* A directory whose files were opened without a question is, or may be, in scope now. */
-static void gate_on_moved(void *context, int fd)
-{
-	struct gate *gate = context;
-	char escaped[512];
-	int r;
-
-	locate(&gate->watch.mounts, gate->conf, policy_directory, fd, &gate->location);
-	if (gate->location.error == 0 && gate->location.scope != POLICY_IN_SCOPE)
-		return;
-	r = visitor_visit(&gate->visitor, fd);
-	if (r < 0)
-		log_warning("%s was moved here and is not scanned until its files are opened: %s",
-			    line_escape(escaped, sizeof(escaped), gate->location.path),
-			    strerror(-r));
-}
-
-static int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct gate *gate = userdata;
-	struct renames_event events[RENAMES_BATCH];
-	int n = renames_read(&gate->estate->renames, events);
-
-	for (int i = 0; i < n; i++) {
-		if (events[i].lost)
-			bypass_end_all(&gate->bypass, gate_on_moved, gate);
-		else
-			bypass_end(&gate->bypass, events[i].directory, gate_on_moved, gate);
-	}
-	if (n > 0)
-		gate->owner->moved(gate->owner_context);
-	return 0;
-}
+/* --- what somebody wants scanned --- */
 
 /* Whether it must not be given to a worker again. What was found in a file may be looked for again.
  */
-static bool gate_is_poison(const struct look *look)
+bool gate_is_poison(const struct look *look)
 {
 	return look->finding && look->finding->kind == FINDING_POISON;
 }
-
-/* Scans a file that came into scope with its directory. */
-static void gate_scan_moved(struct gate *gate, int fd)
-{
-	struct look look;
-
-	if (!gate_in_scope(gate, fd) || gate_look(gate, fd, &look) < 0 || look.is_known ||
-	    look.state.size == 0 || gate_is_poison(&look) || request_find(&gate->requests, look.id))
-		return;
-	if (!gate_request(gate, fd, &look, LANE_MOVED))
-		gate->counters->not_scanned++;
-}
-
-static int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct gate *gate = userdata;
-	int file = visitor_next(&gate->visitor);
-
-	if (file < 0)
-		return 0;
-	gate_scan_moved(gate, file);
-	close(file);
-	gate_dispatch(gate, NULL);
-	gate_read_on(gate);
-	return 0;
-}
-
-/* --- what was written --- */
-
-static void gate_arm_ahead(struct gate *gate, uint64_t not_before_us)
-{
-	uint64_t due_us = ahead_due_us(&gate->ahead);
-
-	if (due_us < not_before_us)
-		due_us = not_before_us;
-	if (due_us >= gate->ahead_armed_us)
-		return;
-	gate->ahead_armed_us = due_us;
-	(void)sd_event_source_set_time(gate->ahead_timer, due_us);
-	(void)sd_event_source_set_enabled(gate->ahead_timer, SD_EVENT_ONESHOT);
-}
-
-static bool gate_scans_ahead(const struct gate *gate)
-{
-	return gate->conf->scan_ahead && gate->conf->mode != CONTROL_MODE_OFF;
-}
-
-/* Has a file that was closed after writing wait until it can be scanned, so that whoever opens it
- * finds the verdict. Who wrote it does not matter, but we ourselves. Returns whether the descriptor
- * of the event was taken. */
-static bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
-			    const struct file_state *state)
-{
-	uint64_t now = clock_monotonic_us(), settles_us = file_state_settles_us(state);
-	bool given_up;
-
-	if (!gate_scans_ahead(gate) || state->size == 0 || gate_is_own(gate, closed->pid))
-		return false;
-	if (ahead_again(&gate->ahead, id, closed->pid, settles_us, now, &given_up)) {
-		gate->counters->ahead_dropped += given_up;
-		return false;
-	}
-	if (!gate_in_scope(gate, closed->fd) || !gate->location.events_tell_of_change)
-		return false;
-	if (!ahead_add(&gate->ahead, closed->fd, id, closed->pid, settles_us, now)) {
-		gate->counters->ahead_dropped++;
-		return false;
-	}
-	gate_arm_ahead(gate, 0);
-	return true;
-}
-
-static bool gate_has_writer(int fd)
-{
-	if (!group_lock_out_writers(fd))
-		return true;
-	group_let_writers_in(fd);
-	return false;
-}
-
-/* Whether it is a file that anybody may open yet, and not one of ours. */
-static bool gate_may_be_opened(const struct gate *gate, const struct statx *status)
-{
-	return S_ISREG(status->stx_mode) && status->stx_nlink && status->stx_size &&
-	       status->stx_uid != gate->conf->uid;
-}
-
-/* Makes a request for a file that was written, if a verdict on it could be remembered and is not
- * known. Returns whether there is one now; *ret_again_us: in how long to look again, 0: not at all.
- */
-static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
-			    uint64_t *ret_again_us)
-{
-	struct request *request;
-	struct statx status;
-	struct look look;
-
-	*ret_again_us = 0;
-	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) <
-		    0 ||
-	    !gate_may_be_opened(gate, &status))
-		return false;
-	file_of_statx(&status, &look.id, &look.state);
-	*ret_again_us = file_state_settles_us(&look.state);
-	/* What comes of that may be no verdict to remember. */
-	if (0 && request_find(&gate->requests, file->id))
-		*ret_again_us = AHEAD_PAUSE_US;
-	/* Who writes will close it, too. */
-	if (*ret_again_us || gate_has_writer(file->fd))
-		return false;
-	if (gate_look(gate, file->fd, &look) < 0 || look.is_known || look.finding ||
-	    !gate_in_scope(gate, file->fd))
-		return false;
-	request = gate_request(gate, file->fd, &look, LANE_AHEAD);
-	if (!request)
-		return false;
-	request->origin.pid = file->pid;
-	request->origin.uid = OPENER_UID_UNKNOWN;
-	return true;
-}
-
-/* Whether what was written is to wait on, although there is a worker for it. */
-static bool gate_has_no_time_ahead(const struct gate *gate, uint64_t now)
-{
-	return now - gate->opened_us < AHEAD_QUIET_US && gate->ahead.n < gate->ahead.max / 4 * 3 &&
-	       now < ahead_due_us(&gate->ahead) + AHEAD_YIELD_US;
-}
-
-/* Looks at files that were written until one is in the lane. */
-static void gate_fill_ahead(struct gate *gate)
-{
-	uint64_t now = clock_monotonic_us(), again_us;
-	struct ahead_file file;
-	bool is_in_lane = gate_has_no_time_ahead(gate, now);
-
-	for (unsigned i = 0; i < AHEAD_LOOKS_MAX && !is_in_lane; i++) {
-		if (!ahead_take(&gate->ahead, now, &file))
-			return;
-		is_in_lane = gate_scan_ahead(gate, &file, &again_us);
-		if (again_us && file.give_up_us > now) {
-			ahead_put_back(&gate->ahead, &file, again_us, now);
-			continue;
-		}
-		gate->counters->ahead_dropped += again_us != 0;
-		close(file.fd);
-	}
-}
-
-static int gate_on_ahead(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct gate *gate = userdata;
-	uint64_t now = clock_monotonic_us();
-
-	gate->ahead_armed_us = UINT64_MAX;
-	gate->counters->ahead_dropped += ahead_give_up(&gate->ahead, now);
-	gate_dispatch(gate, NULL);
-	gate_arm_ahead(gate, now + AHEAD_PAUSE_US);
-	return 0;
-}
-
-/* --- what somebody wants scanned --- */
 
 static void gate_refuse(const struct gate_order *order, const char *why)
 {
@@ -1099,6 +696,14 @@ void gate_take_back(struct gate *gate, struct asker *asker)
 
 /* --- the way to a worker --- */
 
+bool gate_has_writer(int fd)
+{
+	if (!group_lock_out_writers(fd))
+		return true;
+	group_let_writers_in(fd);
+	return false;
+}
+
 /* Where there are several workers, what no opener waits for gets half of them at most, and leaves
  * one idle: an open finds one as if there were nothing else. */
 static enum lane gate_last_lane(const struct gate *gate)
@@ -1122,7 +727,7 @@ static struct request *gate_next(struct gate *gate)
 }
 
 /* Gives waiting requests to idle workers. looked_at: this one's state is that of just now. */
-static void gate_dispatch(struct gate *gate, const struct request *looked_at)
+void gate_dispatch(struct gate *gate, const struct request *looked_at)
 {
 	struct request *request;
 
@@ -1149,249 +754,10 @@ static void gate_on_idle(void *context)
 
 /* --- the verdict --- */
 
-/* Whether the scanned bytes are still the file's bytes, and the signatures still those that count.
- */
-static bool gate_still_holds(const struct request *request)
-{
-	struct file_state state;
-	struct file_id id;
-
-	return !request->stale && file_stat(request->fd, &id, &state) == 0 &&
-	       file_state_equal(&state, &request->state);
-}
-
-/* Notes that a file was verified in the state that it is in. Returns whether it is known now. */
-static bool gate_note_clean(struct gate *gate, const struct request *request)
-{
-	struct verdict_tag tag;
-	struct file_state state;
-	struct file_id id;
-
-	if (!request->may_be_remembered ||
-	    verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, &id,
-			 &state) < 0 ||
-	    !file_state_equal(&state, &request->state))
-		return false;
-	/* Where we do not see it closed, whoever may write to it can change it in this state. */
-	if (!verdict_tag_is_of_root(&tag) && !watch_has(&gate->watch, request->device))
-		return false;
-	verdicts_add(gate->verdicts, &tag);
-	journal_add(gate->journal, &tag);
-	return true;
-}
-
-static struct content gate_content(const struct gate *gate, const struct request *request)
-{
-	struct content content = {.size = request->state.size, .set = gate_signatures(gate)};
-
-	memcpy(content.digest, request->content.digest, sizeof(content.digest));
-	return content;
-}
-
-/*
- * Notes that the bytes of a file are clean, wherever they are. It has just been noted of the file,
- * and writers are still locked out.
- *
- * The worker hashed the file first and scanned it then. Somebody could have had other bytes in it
- * for the scan, and the first ones back in time. But nobody had it open for writing when it was
- * given to the worker, and nobody has now; so he would have opened it in between, and left another
- * ctime than it had, or made one of the calls that leave none, and closed it: of that the kernel
- * has told us by now, though we may not have read it. Until we have, this is a candidate.
- */
-static void gate_vouch(struct gate *gate, const struct request *request)
-{
-	const struct content content = gate_content(gate, request);
-
-	if (!gate->contents || !request->content.is_told || request->content.is_known ||
-	    request->had_writer)
-		return;
-	candidates_add(&gate->candidates, request->id, &content, request->content.voucher);
-	gate_arm_settler(gate);
-}
-
-/* Idle: opens that wait come first. */
-static void gate_arm_settler(struct gate *gate)
-{
-	if (gate->candidates.n)
-		(void)sd_event_source_set_enabled(gate->settler, SD_EVENT_ONESHOT);
-}
-
-static int gate_on_settler(sd_event_source *source, void *userdata)
-{
-	struct gate *gate = userdata;
-
-	/* Else it is armed again when that has been read. */
-	if (gate->contents && !group_has_unread(gate->group))
-		candidates_settle(&gate->candidates, gate->contents);
-	return 0;
-}
-
-/*
- * Remembers that a file is clean, and tells the kernel not to ask about it again. The opener has
- * been answered and may have written and closed in the meantime: so it is looked at once more while
- * nobody can be writing.
- */
-static void gate_remember_clean(struct gate *gate, const struct request *request)
-{
-	if ((!request->may_be_marked && !request->may_be_remembered) ||
-	    request->generation != pool_generation(gate->pool) || !request->is_settled ||
-	    !group_lock_out_writers(request->fd))
-		return;
-	if (gate_still_holds(request)) {
-		if (gate_note_clean(gate, request))
-			gate_vouch(gate, request);
-		ahead_drop(&gate->ahead, request->id);
-		if (request->may_be_marked && group_may_ignore(gate->group, request->began_us))
-			gate_mark(gate, request->fd, request->id, request->device);
-	}
-	group_let_writers_in(request->fd);
-}
-
-/* A file that may have been verified before, in this very state, is not clean, or cannot be called
- * so. */
-static void gate_forget_clean(struct gate *gate, const struct request *request)
-{
-	struct verdict_tag tag;
-
-	if (verdicts_tag(gate->verdicts, request->fd, "", gate_signatures(gate), &tag, NULL,
-			 NULL) == 0 &&
-	    verdicts_has(gate->verdicts, &tag)) {
-		verdicts_remove(gate->verdicts, &tag);
-		journal_forget(gate->journal);
-	}
-	(void)group_forget(gate->group, request->fd);
-	pins_drop(&gate->pins, request->id);
-}
-
-static const char *gate_path(struct gate *gate, const struct request *request)
+const char *gate_path(struct gate *gate, const struct request *request)
 {
 	(void)gate_in_scope(gate, request->fd);
 	return gate->location.path;
-}
-
-/*
- * Whether the state that the file is in now is the one that was scanned, under the signatures that
- * count now; *ret: what it is known by. Where two changes may look like one, no close by a writer
- * must have been seen. For findings: this says less than gate_still_holds().
- */
-static bool gate_is_as_scanned(const struct gate *gate, const struct request *request,
-			       struct finding_key *ret)
-{
-	struct file_state state;
-	struct file_id id;
-
-	if (file_stat(request->fd, &id, &state) < 0)
-		return false;
-	*ret = gate_finding_key(gate, id, &state);
-	return request->generation == pool_generation(gate->pool) &&
-	       file_state_equal(&state, &request->state) &&
-	       (request->is_settled || !request->stale);
-}
-
-/*
- * Whether a finding holds as long as the file looks the same. Else, where times do not tell of each
- * change (by a mapping that was there before, or on tmpfs), it holds until a writer closes the
- * file. Poison in which something was changed unseen is poison enough: its openers get the answer
- * that they could have had before.
- */
-static bool gate_is_sure(const struct request *request, enum finding_kind kind)
-{
-	return kind == FINDING_POISON || (request->may_be_remembered && request->is_settled &&
-					  !request->had_writer && !request->stale);
-}
-
-/* Remembers what is known against a file, and says once which files kill workers. */
-static void gate_remember_finding(struct gate *gate, const struct request *request,
-				  enum finding_kind kind, const char *reason)
-{
-	bool is_sure = gate_is_sure(request, kind),
-	     is_untouched = is_sure || (!request->had_writer && !request->stale), is_news;
-	struct finding_key key;
-	const char *path;
-
-	if (!(request->may_be_remembered || (request->may_be_marked && is_untouched)) ||
-	    !gate_is_as_scanned(gate, request, &key))
-		return;
-	path = gate_path(gate, request);
-	is_news = findings_add(gate->findings, &key, kind, is_sure, reason, path);
-	if (is_news && kind == FINDING_POISON)
-		alert_poison(&gate->alert, path, reason,
-			     gate->conf->mode != CONTROL_MODE_BLOCK ||
-				     gate_allows(gate, VERDICT_FAILED));
-}
-
-/* It is clean after all. */
-static void gate_forget_finding(struct gate *gate, const struct request *request)
-{
-	struct finding_key key;
-
-	if (request->has_finding && gate_is_as_scanned(gate, request, &key))
-		findings_remove(gate->findings, &key);
-}
-
-/* Nothing is believed any more of what this worker has vouched for. */
-static void gate_on_distrusted(void *context, uint64_t serial)
-{
-	struct gate *gate = context;
-
-	candidates_forget(&gate->candidates, serial);
-	if (gate->contents)
-		contents_forget(gate->contents, serial);
-}
-
-static void gate_on_replaced(void *context)
-{
-	((struct gate *)context)->counters->workers_replaced++;
-}
-
-/* An infected file whose bytes are known to be clean, and did not change between the two looks at
- * them: one of two workers has lied. */
-static void gate_find_liar(struct gate *gate, const struct request *request,
-			   const struct content *content, const char *signature)
-{
-	uint64_t voucher = contents_voucher(gate->contents, content);
-
-	if (!voucher || !gate_is_sure(request, FINDING_INFECTED) || !gate_still_holds(request))
-		return;
-	log_error("a worker had called clean what is infected (%s): nothing that it said of the "
-		  "content of files is believed any more",
-		  signature);
-	gate_on_distrusted(gate, voucher);
-}
-
-/* What the verdict says about the same bytes in other files. */
-static void gate_learn_content(struct gate *gate, const struct request *request,
-			       const struct wire_verdict *verdict)
-{
-	const struct content content = gate_content(gate, request);
-
-	if (!gate->contents || !request->content.is_told ||
-	    request->generation != pool_generation(gate->pool))
-		return;
-	if (request->content.is_known) {
-		gate->counters->same_content++;
-		contents_use(gate->contents, &content);
-	} else if (verdict->verdict == VERDICT_INFECTED) {
-		gate_find_liar(gate, request, &content, verdict->reason);
-	}
-}
-
-/* Notes what the verdict says about the file, for those who open it next. */
-static void gate_learn(struct gate *gate, const struct request *request,
-		       const struct wire_verdict *verdict, bool may_remember)
-{
-	gate_learn_content(gate, request, verdict);
-	if (verdict->verdict != VERDICT_CLEAN)
-		gate_forget_clean(gate, request);
-	else if (may_remember)
-		gate_remember_clean(gate, request);
-
-	if (verdict->verdict == VERDICT_INFECTED)
-		gate_remember_finding(gate, request, FINDING_INFECTED, verdict->reason);
-	else if (request->crashes >= CRASHES_MAX)
-		gate_remember_finding(gate, request, FINDING_POISON, verdict->reason);
-	else if (verdict->verdict == VERDICT_CLEAN)
-		gate_forget_finding(gate, request);
 }
 
 /* What became of those who opened a file in which something was found. */
@@ -1763,12 +1129,7 @@ static int gate_add_sources(struct gate *gate)
 
 	if (r < 0)
 		return r;
-	r = sd_event_add_time(gate->event, &gate->ahead_timer, CLOCK_MONOTONIC, 0,
-			      AHEAD_PAUSE_US / 10, gate_on_ahead, gate);
-	if (r < 0)
-		return r;
-	(void)sd_event_source_set_priority(gate->ahead_timer, AHEAD_PRIORITY);
-	r = sd_event_source_set_enabled(gate->ahead_timer, SD_EVENT_OFF);
+	r = gate_add_ahead(gate);
 	if (r < 0)
 		return r;
 	r = sd_event_add_io(gate->event, &gate->visitor_source, visitor_fd(&gate->visitor), EPOLLIN,
