@@ -28,6 +28,7 @@ from harness import (
     send_signal,
     start_open,
     start_steps,
+    unmount,
     wait_until,
 )
 
@@ -157,7 +158,7 @@ def test_a_filesystem_that_takes_the_place_of_another_is_protected(place, volume
     create(first / "eicar", EICAR)
     assert open_as(NOBODY, first / "eicar").error == "EPERM"
 
-    run("umount", first.path)
+    unmount(first.path)
     wait_until(first.is_gone, "nothing of the service holds on to the filesystem")
     wait_until(lambda: filesystem_of(service) == "tmpfs", "the filesystem below is seen")
     assert open_as(NOBODY, infected).error == "EPERM"

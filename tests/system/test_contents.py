@@ -40,7 +40,8 @@ def volume(place, request):
 
 
 def start(place, volume, **options):
-    return place.start(include=volume / "home", environment=PLAIN_SIGNALS, **options)
+    """Nothing is scanned but what is opened."""
+    return place.start(include=volume / "home", environment=PLAIN_SIGNALS, scan_ahead=False, **options)
 
 
 def n_same(service):
