@@ -155,7 +155,7 @@ static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
 	file_of_statx(&status, &look.id, &look.state);
 	*ret_again_us = file_state_settles_us(&look.state);
 	/* What comes of that may be no verdict to remember. */
-	if (0 && request_find(&gate->requests, file->id))
+	if (!*ret_again_us && request_find(&gate->requests, file->id))
 		*ret_again_us = AHEAD_PAUSE_US;
 	/* Who writes will close it, too. */
 	if (*ret_again_us || gate_has_writer(file->fd))

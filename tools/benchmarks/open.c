@@ -3,14 +3,21 @@
  * The part of tools/bench that touches protected files. Those of a directory are numbered, a
  * thousand in each directory below it.
  *
- *   open make FILES SIZE DIRECTORY...      makes files of text, no two alike, the same ones in each
- *                                          directory; those that were there are replaced
+ *   open make FILES SIZE DIRECTORY...
+ *           makes files of text, no two alike, the same ones in each directory; those that were
+ *           there are replaced
+ *
  *   open time FIRST STEP COUNT DIRECTORY...
- *                                          opens every STEPth file; prints for each directory a
- * line with the nanoseconds of each open() open open FILES OPENERS DIRECTORY      opens all, by so
- * many processes at once, each its share; prints the nanoseconds that all of it took open read
- * FILES OPENERS DIRECTORY      the same, and reads them open run FILES COUNT DIRECTORY executes
- * files in turn, one after the other; prints the nanoseconds that all of it took
+ *           opens every STEPth file; prints for each directory a line with the nanoseconds of each
+ *           open()
+ *
+ *   open open FILES OPENERS DIRECTORY
+ *   open read FILES OPENERS DIRECTORY
+ *           opens, or reads, all of them by so many processes at once, each its share; prints the
+ *           nanoseconds that all of it took
+ *
+ *   open run FILES COUNT DIRECTORY
+ *           executes files in turn, one after the other; prints the nanoseconds that all of it took
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -9,8 +9,8 @@
  *
  *   memory                   its share of the memory that it has (Pss), in KB
  *   time FIRST COUNT DIRECTORY
- *                            scans files that open.c made, one after the other; the nanoseconds that
- *                            it took, opening and closing them included
+ *                            scans files that open.c made, one after the other; the
+ *                            nanoseconds that it took, opening and closing them included
  */
 #define _GNU_SOURCE
 #include <clamav.h>

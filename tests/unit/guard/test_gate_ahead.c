@@ -307,7 +307,7 @@ static void what_is_being_scanned_waits(void **state)
 	struct fixture *fixture = *state;
 
 	memory_or_skip(fixture);
-	start(fixture, 2);
+	start(fixture, 4);
 	land(fixture, "file");
 	(void)open_file(fixture, "file");
 	assert_true(is_scanned(fixture, "file"));
@@ -436,6 +436,10 @@ static void what_was_made_just_now_is_opened_at_once(void **state)
 	assert_int_equal(fixture->gate.counters->verdicts[VERDICT_CLEAN], 1);
 	assert_int_equal(fake.marks, 0);
 	assert_int_equal(unlink("new"), 0);
+	/* What has been empty for longer is remembered as others are. */
+	fake.now_us += SECOND;
+	assert_answered(open_file(fixture, "empty"), true);
+	assert_int_equal(fake.marks, 1);
 }
 
 static void what_there_is_no_room_for_is_dropped(void **state)
