@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <utlist.h>
 
 /* What takes longer to settle waits in a queue of its own, so that each is in the order of time. */
@@ -21,7 +20,6 @@ int ahead_init(struct ahead *ahead, unsigned max)
 
 void ahead_deinit(struct ahead *ahead)
 {
-	(void)ahead_give_up(ahead, UINT64_MAX);
 	free(ahead->files);
 	*ahead = (struct ahead){0};
 }
@@ -46,6 +44,9 @@ static struct ahead_file *ahead_find(struct ahead *ahead, struct file_id id)
 static void ahead_queue(struct ahead *ahead, struct ahead_file *file, uint64_t settles_us,
 			uint64_t now_us)
 {
+	/* A ctime may be in the future. */
+	if (settles_us > AHEAD_WAIT_MAX_US)
+		settles_us = AHEAD_WAIT_MAX_US;
 	file->is_slow = settles_us > SLOW_US;
 	file->due_us = now_us + settles_us;
 	DL_APPEND(ahead->queues[file->is_slow], file);
@@ -65,7 +66,7 @@ static void ahead_enter(struct ahead *ahead, const struct ahead_file *from, uint
 	ahead->n++;
 }
 
-/* Takes a file out of the table. Its descriptor stays open. */
+/* Takes a file out of the table. */
 static void ahead_leave(struct ahead *ahead, struct ahead_file *file)
 {
 	struct ahead_file **chain = ahead_chain(ahead, file->id);
@@ -78,19 +79,15 @@ static void ahead_leave(struct ahead *ahead, struct ahead_file *file)
 	ahead->n--;
 }
 
-bool ahead_add(struct ahead *ahead, int fd, struct file_id id, int32_t pid, uint64_t settles_us,
+bool ahead_add(struct ahead *ahead, const struct ahead_file *file, uint64_t settles_us,
 	       uint64_t now_us)
 {
-	const struct ahead_file file = {
-		.id = id,
-		.fd = fd,
-		.pid = pid,
-		.give_up_us = now_us + AHEAD_WAIT_MAX_US,
-	};
+	struct ahead_file entry = *file;
 
 	if (!ahead->unused)
 		return false;
-	ahead_enter(ahead, &file, settles_us, now_us);
+	entry.give_up_us = now_us + AHEAD_WAIT_MAX_US;
+	ahead_enter(ahead, &entry, settles_us, now_us);
 	return true;
 }
 
@@ -98,10 +95,8 @@ void ahead_drop(struct ahead *ahead, struct file_id id)
 {
 	struct ahead_file *file = ahead_find(ahead, id);
 
-	if (!file)
-		return;
-	close(file->fd);
-	ahead_leave(ahead, file);
+	if (file)
+		ahead_leave(ahead, file);
 }
 
 bool ahead_again(struct ahead *ahead, struct file_id id, int32_t pid, uint64_t settles_us,
@@ -139,10 +134,15 @@ bool ahead_take(struct ahead *ahead, uint64_t now_us, struct ahead_file *ret)
 	return true;
 }
 
-void ahead_put_back(struct ahead *ahead, const struct ahead_file *file, uint64_t settles_us,
+bool ahead_put_back(struct ahead *ahead, const struct ahead_file *file, uint64_t settles_us,
 		    uint64_t now_us)
 {
+	bool is_back = ahead_find(ahead, file->id);
+
+	if (is_back || !ahead->unused)
+		return is_back;
 	ahead_enter(ahead, file, settles_us, now_us);
+	return true;
 }
 
 unsigned ahead_give_up(struct ahead *ahead, uint64_t now_us)
@@ -153,7 +153,6 @@ unsigned ahead_give_up(struct ahead *ahead, uint64_t now_us)
 		struct ahead_file *file;
 
 		while ((file = ahead->queues[slow]) && file->give_up_us <= now_us) {
-			close(file->fd);
 			ahead_leave(ahead, file);
 			n++;
 		}

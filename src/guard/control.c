@@ -62,7 +62,7 @@ static int client_send_status(void *context, struct chan_message *message)
 		.engine_down = from->gate->engine_down && !pool_alive(from->gate->pool),
 		.places = (uint32_t)from->gate->watch.n_places,
 		.bypassed = from->gate->bypass.n,
-		.ahead = from->gate->ahead.n,
+		.ahead = gate_count_ahead(from->gate),
 	};
 
 	reply.infected = findings_count(from->gate->findings, FINDING_INFECTED, reply.engine.set);

@@ -44,7 +44,7 @@
  */
 #define IN_A_ROW_US    100
 #define LINGER_READS   32
-#define LINGER_BATCHES 1024
+#define LINGER_BATCHES 64
 
 /* So long may scans go on when their engine has to make room for another one; but a third of the
  * hold timeout at most, so that some of it is left for the new engine. */
@@ -431,16 +431,17 @@ void gate_decide(struct gate *gate, struct event *event)
 		event_answer(&gate->events, event, true);
 		return;
 	}
-	if (gate->conf->mode != CONTROL_MODE_OFF && gate_is_just_made(event->fd)) {
-		gate->counters->verdicts[VERDICT_CLEAN]++;
-		event_answer(&gate->events, event, true);
-		return;
-	}
+	gate->opened_us = event->arrived_us;
 	if (gate->conf->mode == CONTROL_MODE_OFF || !gate_in_scope(gate, event->fd)) {
 		gate->counters->out_of_scope++;
 		event_answer(&gate->events, event, true);
 		if (gate->conf->mode != CONTROL_MODE_OFF)
 			bypass_count(&gate->bypass, gate->conf, gate->location.path);
+		return;
+	}
+	if (gate_is_just_made(event->fd)) {
+		gate->counters->verdicts[VERDICT_CLEAN]++;
+		event_answer(&gate->events, event, true);
 		return;
 	}
 	opener_read(event->pid, &opener);
@@ -459,7 +460,8 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	assert(event); /* gate_read_on() saw to it that there is room for a batch */
 	group_take(gate->group, open);
 	gate->counters->opens++;
-	gate->opened_us = now;
+	if (now <= gate->group->forgot_us)
+		group_listen(gate->group, event->fd);
 	gate->estate->deciding = event;
 	gate_decide(gate, event);
 	gate->estate->deciding = NULL;
@@ -481,7 +483,6 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 	struct request *request = NULL;
 	struct file_state state;
 	struct file_id id;
-	bool is_kept = false;
 
 	if (group_forget(gate->group, fd))
 		gate->counters->drops++;
@@ -491,13 +492,39 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 		candidates_closed(&gate->candidates, id);
 		findings_forget(gate->findings, id, &state);
 		request = request_find(&gate->requests, id);
-		is_kept = gate_keep_ahead(gate, closed, id, &state);
+		gate_keep_ahead(gate, closed, id, &state);
 	}
 	if (request)
 		gate_make_stale(gate, request);
 	group_take(gate->group, closed);
-	if (!is_kept)
-		close(fd);
+	close(fd);
+}
+
+/*
+ * Whoever waits over a file whose mark was taken back holds on to that mark, and as long as it is
+ * the only one of the file the kernel lets everybody else open it unasked (seen on Linux 6.18). So
+ * the files of all who wait, or have not run since they were answered, get one again that ignores
+ * nothing. Those whose opens are still unread get it as they are read, see gate_open().
+ */
+void gate_listen_again(struct gate *gate)
+{
+	struct group_event events[GROUP_BATCH];
+	unsigned n = 0;
+	int n_left;
+
+	if (gate->listened_epoch == gate->group->epoch)
+		return;
+	gate->listened_epoch = gate->group->epoch;
+	for (unsigned i = 0; i < gate->events.max && n < gate->events.n_held; i++)
+		if (gate->events.events[i].held) {
+			group_listen(gate->group, gate->events.events[i].fd);
+			n++;
+		}
+	n_left = group_left(gate->group, events);
+	for (int i = 0; i < n_left; i++)
+		if (events[i].type == GROUP_OPEN)
+			group_listen(gate->group, events[i].fd);
+	recent_listen_again(&gate->estate->recent, gate->group, &gate->watch.mounts);
 }
 
 /* What is known of files that others than root may write to rests on seeing them closed. The group
@@ -517,7 +544,8 @@ void gate_on_missed_close(struct gate *gate)
 {
 	struct request *request, *next;
 
-	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
+	group_forget_all(gate->group);
+	gate_listen_again(gate);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
@@ -594,6 +622,7 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 	       n_batches++ < LINGER_BATCHES)
 		n_empty = gate_read(gate) ? 0 : n_empty + 1;
 	gate->read_us = clock_monotonic_us();
+	gate_listen_again(gate);
 	gate_read_on(gate);
 	gate_arm_settler(gate);
 	return 0;
@@ -723,6 +752,9 @@ static struct request *gate_next(struct gate *gate)
 	/* What was written becomes a request when there is nothing before it. */
 	if (last >= LANE_AHEAD && gate->ahead.n && !request_waits(&gate->requests, LANE_AHEAD))
 		gate_fill_ahead(gate);
+	/* It will be one in a moment. */
+	if (gate->is_opening && last > LANE_AHEAD)
+		last = LANE_AHEAD;
 	return request_take(&gate->requests, last);
 }
 
@@ -1062,6 +1094,7 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
+	gate_listen_again(gate);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
 		REQUEST_FOREACH (&gate->requests, request, next)
@@ -1082,6 +1115,7 @@ void gate_mounts_changed(struct gate *gate)
 	free(ids);
 	gate_check_closes(gate);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
+	gate_listen_again(gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)
@@ -1089,33 +1123,25 @@ void gate_trust(struct gate *gate, int32_t pid)
 	gate->own_pids[2] = pid;
 }
 
-static unsigned gate_at_most(rlim_t n, unsigned max)
-{
-	return n < max ? (unsigned)n : max;
-}
-
 /* Each held open takes a descriptor, and so does each request; the sockets come on top. With fewer
- * than are needed for some of both the kernel would refuse opens for want of a descriptor. What was
- * written gets some too, half of what there is where that is little. */
-static void gate_count_descriptors(unsigned *ret_events, unsigned *ret_ahead)
+ * than are needed for some of both the kernel would refuse opens for want of a descriptor. */
+static unsigned gate_count_events(void)
 {
 	struct rlimit limit;
 	rlim_t n;
 
-	*ret_events = *ret_ahead = 0;
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
 	    limit.rlim_cur <= REQUESTS_MAX + OTHER_DESCRIPTORS)
-		return;
+		return 0;
 	n = limit.rlim_cur - REQUESTS_MAX - OTHER_DESCRIPTORS;
-	*ret_ahead = gate_at_most(n / 2, AHEAD_MAX);
-	*ret_events = gate_at_most(n - *ret_ahead, EVENTS_MAX);
+	return n < EVENTS_MAX ? (unsigned)n : EVENTS_MAX;
 }
 
 /* Makes the table of descriptors as large as it will ever be: the kernel would need memory to make
  * it larger while openers wait, and refuse an open for want of it. */
 static void gate_use_descriptors(const struct gate *gate)
 {
-	int last = (int)(gate->events.max + gate->ahead.max) + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
+	int last = (int)gate->events.max + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
 	    fd = fcntl(gate->group->fd, F_DUPFD_CLOEXEC, last);
 
 	if (fd >= 0)
@@ -1154,7 +1180,6 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.switched = gate_on_switched,
 		.idle = gate_on_idle,
 	};
-	unsigned n_events, n_ahead;
 	int r;
 
 	*gate = (struct gate){
@@ -1165,21 +1190,20 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.findings = &estate->findings,
 		.contents_size = UINT64_MAX,
 		.remote.results = {-1, -1},
-		.visitor = {.directories = {-1, -1}, .files = {-1, -1}},
+		.visitor = {.orders = {-1, -1}, .files = {-1, -1}},
 		.owner = owner,
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
 		.ahead_armed_us = UINT64_MAX,
 	};
 	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
-	gate_count_descriptors(&n_events, &n_ahead);
-	event_table_init(&gate->events, gate->group, estate->events, n_events);
+	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());
 	if (gate->events.max < EVENTS_MIN)
 		return -EMFILE;
 	*ret_what = "out of memory";
 	r = request_table_init(&gate->requests, &gate->events);
 	if (r == 0)
-		r = ahead_init(&gate->ahead, n_ahead);
+		r = ahead_init(&gate->ahead, AHEAD_MAX);
 	if (r < 0)
 		return r;
 	gate_use_descriptors(gate);

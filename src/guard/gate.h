@@ -46,7 +46,9 @@ struct gate {
 	struct bypass bypass; /* what of it is not asked about */
 	struct pins pins;     /* what is verified, where the kernel needs help to forget it */
 	struct visitor visitor;
-	struct ahead ahead;	      /* what was written, and nobody has opened yet */
+	struct ahead ahead;	   /* what was written, and nobody has opened yet */
+	struct ahead_file opening; /* of that, what the visitor opens */
+	bool is_opening;
 	struct verdicts *verdicts;    /* what was verified before */
 	struct journal *journal;      /* and outlives us; NULL: nothing does */
 	struct contents *contents;    /* the bytes of files that were verified; NULL: not kept */
@@ -70,7 +72,8 @@ struct gate {
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
 	uint64_t read_us;    /* when this was done last; monotonic */
-	bool engine_down;    /* the supervisor cannot start an engine */
+	unsigned listened_epoch; /* of the group, see gate_listen_again() */
+	bool engine_down;	 /* the supervisor cannot start an engine */
 	uint64_t read_error_quiet_until_us;
 };
 
@@ -124,6 +127,9 @@ struct gate_order {
  * the reason where it cannot be scanned.
  */
 void gate_scan(struct gate *gate, int fd, const struct gate_order *order);
+
+/* gate_count_ahead() returns how many files wait to be scanned as they were written. */
+unsigned gate_count_ahead(const struct gate *gate);
 
 /* gate_is_busy() says that so many files are under way that none should be added for which nobody
  * waits. */

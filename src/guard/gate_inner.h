@@ -77,6 +77,10 @@ bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id 
  */
 void gate_read_on(struct gate *gate);
 
+/* gate_listen_again() is called whenever all marks may have been taken back: before the loop goes
+ * on. */
+void gate_listen_again(struct gate *gate);
+
 /* gate_check_closes() notices that the group was made to forget: closes by writers may have gone
  * unseen. gate_on_missed_close() knows that one has. */
 void gate_check_closes(struct gate *gate);
@@ -111,13 +115,13 @@ void gate_on_moved(void *context, int fd);
 int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
-/* gate_keep_ahead() has a file that was closed after writing wait until it can be scanned. Returns
- * whether the descriptor of the event was taken. */
+/* gate_keep_ahead() has a file that was closed after writing wait until it can be scanned. */
 bool gate_scans_ahead(const struct gate *gate);
-bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
+void gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
 		     const struct file_state *state);
 
-/* gate_fill_ahead() looks at files that were written until one is in the lane. */
+/* gate_fill_ahead() has a file that was written opened, if one is due, so that it gets into the
+ * lane. */
 void gate_fill_ahead(struct gate *gate);
 
 /* gate_add_ahead() makes the timer that looks at them. Returns 0 or a negative errno. */

@@ -129,7 +129,8 @@ static void gate_settle_held(struct gate *gate)
  */
 void gate_drop_marks(struct gate *gate)
 {
-	recent_forget_all(&gate->estate->recent, gate->group, &gate->watch.mounts);
+	group_forget_all(gate->group);
+	gate_listen_again(gate);
 	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
 		gate->estate->closes_epoch = gate->group->epoch;
 	gate_check_closes(gate);

@@ -6,19 +6,21 @@
 #include "gate_inner.h"
 #include "opener.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* After a look at files that were written, when another one is worth it at the earliest; and so
- * many are looked at each time, as opens may have come. */
-#define AHEAD_PAUSE_US	(25 * CLOCK_US_PER_MS)
-#define AHEAD_LOOKS_MAX 32
+/* After a look at files that were written, when another one is worth it at the earliest. */
+#define AHEAD_PAUSE_US (25 * CLOCK_US_PER_MS)
 
 /* While opens follow each other that closely, what was written waits for so long, as it would take
  * time from them; but for no more files than three quarters of the room. */
 #define AHEAD_QUIET_US (2 * CLOCK_US_PER_MS)
 #define AHEAD_YIELD_US (500 * CLOCK_US_PER_MS)
+
+/* Of what the visitor opens for that. */
+#define AHEAD_TICKET 1
 
 /* Behind opens, and what else comes from the kernel. */
 #define AHEAD_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 5)
@@ -54,6 +56,7 @@ int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, void *use
 		else
 			bypass_end(&gate->bypass, events[i].directory, gate_on_moved, gate);
 	}
+	gate_listen_again(gate);
 	if (n > 0)
 		gate->owner->moved(gate->owner_context);
 	return 0;
@@ -69,20 +72,6 @@ static void gate_scan_moved(struct gate *gate, int fd)
 		return;
 	if (!gate_request(gate, fd, &look, LANE_MOVED))
 		gate->counters->not_scanned++;
-}
-
-int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	struct gate *gate = userdata;
-	int file = visitor_next(&gate->visitor);
-
-	if (file < 0)
-		return 0;
-	gate_scan_moved(gate, file);
-	close(file);
-	gate_dispatch(gate, NULL);
-	gate_read_on(gate);
-	return 0;
 }
 
 /* --- what was written --- */
@@ -106,28 +95,28 @@ bool gate_scans_ahead(const struct gate *gate)
 }
 
 /* Has a file that was closed after writing wait until it can be scanned, so that whoever opens it
- * finds the verdict. Who wrote it does not matter, but we ourselves. Returns whether the descriptor
- * of the event was taken. */
-bool gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
+ * finds the verdict. Who wrote it does not matter, but we ourselves. */
+void gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
 		     const struct file_state *state)
 {
 	uint64_t now = clock_monotonic_us(), settles_us = file_state_settles_us(state);
+	struct ahead_file file = {.id = id, .pid = closed->pid};
 	bool given_up;
 
 	if (!gate_scans_ahead(gate) || state->size == 0 || gate_is_own(gate, closed->pid))
-		return false;
+		return;
 	if (ahead_again(&gate->ahead, id, closed->pid, settles_us, now, &given_up)) {
 		gate->counters->ahead_dropped += given_up;
-		return false;
+		return;
 	}
-	if (!gate_in_scope(gate, closed->fd) || !gate->location.events_tell_of_change)
-		return false;
-	if (!ahead_add(&gate->ahead, closed->fd, id, closed->pid, settles_us, now)) {
+	if (!gate_in_scope(gate, closed->fd) || !gate->location.events_tell_of_change ||
+	    handle_of(closed->fd, &file.handle) < 0)
+		return;
+	file.device = gate->location.device;
+	if (ahead_add(&gate->ahead, &file, settles_us, now))
+		gate_arm_ahead(gate, 0);
+	else
 		gate->counters->ahead_dropped++;
-		return false;
-	}
-	gate_arm_ahead(gate, 0);
-	return true;
 }
 
 /* Whether it is a file that anybody may open yet, and not one of ours. */
@@ -138,9 +127,8 @@ static bool gate_may_be_opened(const struct gate *gate, const struct statx *stat
 }
 
 /* Makes a request for a file that was written, if a verdict on it could be remembered and is not
- * known. Returns whether there is one now; *ret_again_us: in how long to look again, 0: not at all.
- */
-static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
+ * known. *ret_again_us: in how long to look again, 0: not at all. */
+static void gate_scan_ahead(struct gate *gate, const struct ahead_file *file, int fd,
 			    uint64_t *ret_again_us)
 {
 	struct request *request;
@@ -148,27 +136,25 @@ static bool gate_scan_ahead(struct gate *gate, const struct ahead_file *file,
 	struct look look;
 
 	*ret_again_us = 0;
-	if (statx(file->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) <
-		    0 ||
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &status) < 0 ||
 	    !gate_may_be_opened(gate, &status))
-		return false;
+		return;
 	file_of_statx(&status, &look.id, &look.state);
 	*ret_again_us = file_state_settles_us(&look.state);
 	/* What comes of that may be no verdict to remember. */
 	if (!*ret_again_us && request_find(&gate->requests, file->id))
 		*ret_again_us = AHEAD_PAUSE_US;
 	/* Who writes will close it, too. */
-	if (*ret_again_us || gate_has_writer(file->fd))
-		return false;
-	if (gate_look(gate, file->fd, &look) < 0 || look.is_known || look.finding ||
-	    !gate_in_scope(gate, file->fd))
-		return false;
-	request = gate_request(gate, file->fd, &look, LANE_AHEAD);
-	if (!request)
-		return false;
-	request->origin.pid = file->pid;
-	request->origin.uid = OPENER_UID_UNKNOWN;
-	return true;
+	if (*ret_again_us || gate_has_writer(fd))
+		return;
+	if (gate_look(gate, fd, &look) < 0 || look.is_known || look.finding ||
+	    !gate_in_scope(gate, fd))
+		return;
+	request = gate_request(gate, fd, &look, LANE_AHEAD);
+	if (request) {
+		request->origin.pid = file->pid;
+		request->origin.uid = OPENER_UID_UNKNOWN;
+	}
 }
 
 /* Whether what was written is to wait on, although there is a worker for it. */
@@ -178,24 +164,44 @@ static bool gate_has_no_time_ahead(const struct gate *gate, uint64_t now)
 	       now < ahead_due_us(&gate->ahead) + AHEAD_YIELD_US;
 }
 
-/* Looks at files that were written until one is in the lane. */
+unsigned gate_count_ahead(const struct gate *gate)
+{
+	return gate->ahead.n + gate->is_opening;
+}
+
 void gate_fill_ahead(struct gate *gate)
 {
-	uint64_t now = clock_monotonic_us(), again_us;
-	struct ahead_file file;
-	bool is_in_lane = gate_has_no_time_ahead(gate, now);
+	uint64_t now = clock_monotonic_us();
+	const struct mount *mount;
+	int root;
 
-	for (unsigned i = 0; i < AHEAD_LOOKS_MAX && !is_in_lane; i++) {
-		if (!ahead_take(&gate->ahead, now, &file))
-			return;
-		is_in_lane = gate_scan_ahead(gate, &file, &again_us);
-		if (again_us && file.give_up_us > now) {
-			ahead_put_back(&gate->ahead, &file, again_us, now);
-			continue;
-		}
-		gate->counters->ahead_dropped += again_us != 0;
-		close(file.fd);
-	}
+	if (gate->is_opening || gate_has_no_time_ahead(gate, now) ||
+	    !ahead_take(&gate->ahead, now, &gate->opening))
+		return;
+	mount = mounts_showing(&gate->watch.mounts, gate->opening.device);
+	root = mount ? file_open_directory(mount->point, mount->id, true) : -ENOENT;
+	gate->is_opening = root >= 0 && visitor_open(&gate->visitor, root, &gate->opening.handle,
+						     AHEAD_TICKET) == 0;
+}
+
+/* What was written has been opened, if it is still there. */
+static void gate_take_opened(struct gate *gate, int fd)
+{
+	const struct ahead_file *file = &gate->opening;
+	uint64_t now = clock_monotonic_us(), again_us = 0;
+	struct file_state state;
+	struct file_id id;
+
+	gate->is_opening = false;
+	gate_arm_ahead(gate, now + AHEAD_PAUSE_US);
+	if (fd < 0 || !gate_scans_ahead(gate) || file_stat(fd, &id, &state) < 0 ||
+	    id.device != file->id.device || id.inode != file->id.inode)
+		return;
+	gate_scan_ahead(gate, file, fd, &again_us);
+	if (again_us &&
+	    (file->give_up_us <= now || !ahead_put_back(&gate->ahead, file, again_us, now)))
+		gate->counters->ahead_dropped++;
+	gate_arm_ahead(gate, now + AHEAD_PAUSE_US);
 }
 
 static int gate_on_ahead(sd_event_source *source, uint64_t usec, void *userdata)
@@ -219,4 +225,23 @@ int gate_add_ahead(struct gate *gate)
 		return r;
 	(void)sd_event_source_set_priority(gate->ahead_timer, AHEAD_PRIORITY);
 	return sd_event_source_set_enabled(gate->ahead_timer, SD_EVENT_OFF);
+}
+
+/* --- what was opened for that --- */
+
+int gate_on_visited(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct gate *gate = userdata;
+	uint32_t ticket;
+	int file = visitor_next(&gate->visitor, &ticket);
+
+	if (ticket)
+		gate_take_opened(gate, file);
+	else if (file >= 0)
+		gate_scan_moved(gate, file);
+	if (file >= 0)
+		close(file);
+	gate_dispatch(gate, NULL);
+	gate_read_on(gate);
+	return 0;
 }

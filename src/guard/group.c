@@ -232,12 +232,36 @@ bool group_forget(struct group *group, int fd)
 	return group_forget_at(group, fd, NULL);
 }
 
+/* Where /proc has the file of a descriptor. */
+static const char *group_name(int fd, char *buffer, size_t size)
+{
+	(void)snprintf(buffer, size, "/proc/self/fd/%d", fd);
+	return buffer;
+}
+
 bool group_forget_path_only(struct group *group, int fd)
 {
 	char path[32];
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return group_forget_at(group, AT_FDCWD, path);
+	return group_forget_at(group, AT_FDCWD, group_name(fd, path, sizeof(path)));
+}
+
+static void group_listen_at(struct group *group, int fd, const char *path)
+{
+	group->has_marked = true;
+	(void)group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, path);
+}
+
+void group_listen(struct group *group, int fd)
+{
+	group_listen_at(group, fd, NULL);
+}
+
+void group_listen_path_only(struct group *group, int fd)
+{
+	char path[32];
+
+	group_listen_at(group, AT_FDCWD, group_name(fd, path, sizeof(path)));
 }
 
 int group_pass_over(struct group *group, int directory)

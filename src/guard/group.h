@@ -124,6 +124,11 @@ bool group_forget(struct group *group, int fd);
 /* group_forget_path_only() does it by a descriptor opened with O_PATH. */
 bool group_forget_path_only(struct group *group, int fd);
 
+/* group_listen() gives a file a mark that ignores nothing, group_listen_path_only() does it by a
+ * descriptor opened with O_PATH. See gate_listen_again(). */
+void group_listen(struct group *group, int fd);
+void group_listen_path_only(struct group *group, int fd);
+
 /*
  * group_pass_over() tells the kernel not to ask about the files directly in a directory, wherever
  * it is moved; group_look_into() takes that back. Needs FEATURE_IGNORE_MARKS. Return 0 or a

@@ -31,18 +31,24 @@ int handle_of(int fd, struct handle *handle)
 	return handle_at(fd, "", handle);
 }
 
-int handle_open(const struct handle *handle, const struct mount *mount, int flags)
+int handle_open_at(const struct handle *handle, int directory, int flags)
 {
 	union raw_handle raw = {
 		.handle = {.handle_bytes = handle->size, .handle_type = handle->type}};
+	int fd;
+
+	memcpy(raw.room + sizeof(struct file_handle), handle->bytes, handle->size);
+	fd = open_by_handle_at(directory, &raw.handle, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int handle_open(const struct handle *handle, const struct mount *mount, int flags)
+{
 	int directory = file_open_directory(mount->point, mount->id, false), fd;
 
 	if (directory < 0)
 		return directory;
-	memcpy(raw.room + sizeof(struct file_handle), handle->bytes, handle->size);
-	fd = open_by_handle_at(directory, &raw.handle, flags | O_CLOEXEC);
-	if (fd < 0)
-		fd = -errno;
+	fd = handle_open_at(handle, directory, flags);
 	close(directory);
 	return fd;
 }

@@ -28,5 +28,8 @@ int handle_at(int directory, const char *name, struct handle *handle);
  */
 int handle_open(const struct handle *handle, const struct mount *mount, int flags);
 
+/* handle_open_at() does so on the mount that a directory is on. */
+int handle_open_at(const struct handle *handle, int directory, int flags);
+
 /* handle_hash() makes a number of a handle: equal for equal ones. */
 uint64_t handle_hash(int type, const unsigned char *bytes, size_t size);

@@ -206,9 +206,9 @@ static void worker_prioritize(struct worker *worker, bool is_low)
 	if (is_low)
 		worker_note_low(worker, true);
 	r = priority_set(worker->pid, pool->uid, is_low);
-	/* One that has ended says so by itself. */
-	worker->is_low = is_low;
-	if (!is_low)
+	/* One that has ended says so by itself. One that could not be raised is tried again. */
+	worker->is_low = is_low || (r < 0 && r != -EPERM);
+	if (!worker->is_low)
 		worker_note_low(worker, false);
 	if (r == -EPERM) {
 		pool->is_refused = true;

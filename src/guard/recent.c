@@ -27,26 +27,25 @@ void recent_add(struct recent *recent, int fd, uint64_t device)
 	*(volatile uint64_t *)&file->marked_us = clock_monotonic_us();
 }
 
-static void recent_empty(const struct recent_file *file, struct group *group,
-			 const struct mounts *mounts)
+static void recent_listen(const struct recent_file *file, struct group *group,
+			  const struct mounts *mounts)
 {
 	const struct mount *mount = mounts_showing(mounts, file->device);
 	int fd = mount ? handle_open(&file->handle, mount, O_PATH) : -ENOENT;
 
 	if (fd < 0)
 		return;
-	(void)group_forget_path_only(group, fd);
+	group_listen_path_only(group, fd);
 	close(fd);
 }
 
-void recent_forget_all(struct recent *recent, struct group *group, const struct mounts *mounts)
+void recent_listen_again(struct recent *recent, struct group *group, const struct mounts *mounts)
 {
 	for (unsigned i = 0; i < RECENT_MAX; i++) {
 		struct recent_file *file = &recent->files[i];
 
 		if (file->marked_us && file->marked_us + RECENT_US > group->drained_us)
-			recent_empty(file, group, mounts);
+			recent_listen(file, group, mounts);
 		file->marked_us = 0;
 	}
-	group_forget_all(group);
 }

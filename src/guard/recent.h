@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * recent: the files that were marked as verified a moment ago, as the kernel's events go.
- *
- * When all marks are taken back at once, one that an opener still holds on to, who waited over it
- * and has not run since, stays in force until he does, and no modification clears it (seen on Linux
- * 6.18). One that ignores nothing any more does no harm then; so those that may be held on to are
- * emptied first. Part of the estate: a successor takes back what a guard before it has marked.
+ * recent: the files that were marked as verified a moment ago, as the kernel's events go. Openers
+ * who waited over them may not have run yet, see gate_listen_again(). Part of the estate: a
+ * successor has to see to what a guard before it has marked.
  */
 #include "group.h"
 #include "handle.h"
 
 #include <stdint.h>
 
-/* At once; the oldest is forgotten for another. To empty one takes some 8 us. */
+/* At once; the oldest is forgotten for another. To see to one takes some 8 us. */
 #define RECENT_MAX 4096
 
 struct recent_file {
@@ -30,6 +27,6 @@ struct recent {
 /* recent_add() notes that a file is about to be marked. */
 void recent_add(struct recent *recent, int fd, uint64_t device);
 
-/* recent_forget_all() empties the marks of those that may be held on to, and then takes all marks
- * back, group_forget_all(). */
-void recent_forget_all(struct recent *recent, struct group *group, const struct mounts *mounts);
+/* recent_listen_again() gives those files a mark again that ignores nothing, group_listen(), and
+ * forgets them: all marks were taken back. */
+void recent_listen_again(struct recent *recent, struct group *group, const struct mounts *mounts);

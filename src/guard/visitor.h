@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * visitor: a thread that opens the files of a directory for the event loop, which must not: the
- * open of a file on a marked filesystem waits for an answer of the loop, which allows whatever the
- * guard's own process opens.
+ * visitor: a thread that opens files for the event loop, which must not: the open of a file on a
+ * marked filesystem waits for an answer of the loop, which allows whatever the guard's own process
+ * opens.
  */
+#include "handle.h"
+
 #include <stdbool.h>
 
 struct visitor {
-	int directories[2]; /* pipe of descriptors, from the loop to the thread */
-	int files[2];	    /* and back */
+	int orders[2]; /* pipe, from the loop to the thread */
+	int files[2];  /* and back */
 	bool running;
 	unsigned long thread; /* pthread_t */
 };
@@ -26,8 +28,18 @@ void visitor_deinit(struct visitor *visitor);
  */
 int visitor_visit(struct visitor *visitor, int directory);
 
-/* visitor_fd() is readable when a file has been opened. */
+/*
+ * visitor_open() has one file opened by its handle; root is a directory of its mount, which is
+ * closed. ticket, not 0, comes back with it. Never waits. Returns as visitor_visit().
+ */
+int visitor_open(struct visitor *visitor, int root, const struct handle *handle, uint32_t ticket);
+
+/* visitor_fd() is readable when there is something to get. */
 int visitor_fd(const struct visitor *visitor);
 
-/* visitor_next() returns the descriptor of a file, the caller's to close; -EAGAIN: none yet. */
-int visitor_next(struct visitor *visitor);
+/*
+ * visitor_next() gets the descriptor of a file, the caller's to close, with its ticket, 0: it was
+ * in a directory. Or a negative errno: -EAGAIN: there is nothing yet; another one with a ticket:
+ * that file cannot be opened.
+ */
+int visitor_next(struct visitor *visitor, uint32_t *ret_ticket);

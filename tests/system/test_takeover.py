@@ -11,6 +11,7 @@ from harness import (
     ALL_FILESYSTEMS,
     CLEAN,
     EICAR,
+    MARKER_SIGNATURE,
     NOBODY,
     expect_protection,
     open_as,
@@ -28,6 +29,38 @@ def start(place, volume, **options):
     service = place.start(include=volume / "home", environment=PLAIN_SIGNALS, **options)
     service.standbys()
     return service
+
+
+def rewrite(path, content):
+    """In place, by somebody who is not held: its mark is emptied, and stays."""
+    fd = os.open(path, os.O_WRONLY)
+    os.pwrite(fd, content, 0)
+    os.ftruncate(fd, len(content))
+    os.close(fd)
+
+
+@pytest.mark.parametrize("how", ["the guard is killed", "signatures are reloaded"])
+@pytest.mark.parametrize("volume", ALL_FILESYSTEMS, indirect=True)
+def test_who_waits_over_a_rewritten_file_lets_nobody_else_in(place, volume, clean, how):
+    """Marks are taken back then, and an opener holds on to the one that he waits over."""
+    service = start(place, volume, scan_ahead=False, signatures=MARKER_SIGNATURE)
+    marks = service.status()["counters"]["marks"]
+    assert open_as(NOBODY, clean).content == CLEAN
+    wait_until(
+        lambda: open_as(NOBODY, clean).content == CLEAN and service.status()["counters"]["marks"] > marks,
+        "the kernel knows it",
+    )
+    rewrite(clean, EICAR)
+    service.stop_workers()
+    first = open_held(place, clean)
+    if how == "the guard is killed":
+        service.lose_guard()
+    else:
+        service.write_signatures({**MARKER_SIGNATURE, "another.ndb": "Another:0:*:" + b"another".hex() + "\n"})
+        service.reload()
+    second = open_held(place, clean)
+    service.continue_workers()
+    assert first.opened().error == second.opened().error == "EPERM"
 
 
 @pytest.mark.parametrize("volume", ALL_FILESYSTEMS, indirect=True)

@@ -40,13 +40,21 @@ static struct file_id id(uint64_t inode)
 	return (struct file_id){.device = 1, .inode = inode};
 }
 
-static int add(struct fixture *fixture, uint64_t inode, uint64_t settles_us, uint64_t now_us)
+static bool add_to(struct ahead *ahead, uint64_t inode, uint64_t settles_us, uint64_t now_us)
 {
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const struct ahead_file file = {
+		.id = id(inode),
+		.pid = (int32_t)inode,
+		.device = inode + 1000,
+		.handle = {.type = (int)inode},
+	};
 
-	assert_true(fd >= 0);
-	assert_true(ahead_add(&fixture->ahead, fd, id(inode), (int32_t)inode, settles_us, now_us));
-	return fd;
+	return ahead_add(ahead, &file, settles_us, now_us);
+}
+
+static void add(struct fixture *fixture, uint64_t inode, uint64_t settles_us, uint64_t now_us)
+{
+	assert_true(add_to(&fixture->ahead, inode, settles_us, now_us));
 }
 
 static bool again(struct fixture *fixture, uint64_t inode, uint64_t settles_us, uint64_t now_us)
@@ -65,8 +73,8 @@ static uint64_t take(struct fixture *fixture, uint64_t now_us)
 
 	if (!ahead_take(&fixture->ahead, now_us, &file))
 		return 0;
-	assert_true(unit_fd_is_open(file.fd));
-	close(file.fd);
+	assert_int_equal(file.device, file.id.inode + 1000);
+	assert_int_equal(file.handle.type, file.id.inode);
 	return file.id.inode;
 }
 
@@ -106,8 +114,8 @@ static void many_closes_are_one_scan(void **state)
 {
 	struct fixture *fixture = *state;
 	struct ahead_file file;
-	int fd = add(fixture, 1, FINE, 0);
 
+	add(fixture, 1, FINE, 0);
 	add(fixture, 2, FINE, 10);
 	for (uint64_t now = 100; now < 10 * FINE; now += FINE / 2) {
 		assert_true(again(fixture, 1, FINE, now));
@@ -116,9 +124,7 @@ static void many_closes_are_one_scan(void **state)
 	assert_false(again(fixture, 3, FINE, 0));
 	assert_true(ahead_take(&fixture->ahead, 20 * FINE, &file));
 	assert_int_equal(file.id.inode, 1);
-	assert_int_equal(file.fd, fd);
 	assert_int_equal(file.pid, 77); /* who closed it last */
-	close(file.fd);
 	assert_int_equal(fixture->ahead.n, 0);
 }
 
@@ -136,14 +142,12 @@ static void a_file_may_become_slow_to_settle_and_fast_again(void **state)
 static void there_is_no_more_room_than_that(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	for (uint64_t inode = 1; inode <= 3; inode++)
 		add(fixture, inode, FINE, 0);
-	assert_false(ahead_add(&fixture->ahead, fd, id(4), 0, FINE, 0));
-	assert_true(unit_fd_is_open(fd));
+	assert_false(add_to(&fixture->ahead, 4, FINE, 0));
 	assert_int_equal(take(fixture, FINE), 1);
-	assert_true(ahead_add(&fixture->ahead, fd, id(4), 0, FINE, 0));
+	assert_true(add_to(&fixture->ahead, 4, FINE, 0));
 }
 
 static void there_may_be_no_room_at_all(void **state)
@@ -151,54 +155,48 @@ static void there_may_be_no_room_at_all(void **state)
 	struct ahead none;
 
 	assert_int_equal(ahead_init(&none, 0), 0);
-	assert_false(ahead_add(&none, 0, id(1), 0, FINE, 0));
+	assert_false(add_to(&none, 1, FINE, 0));
 	ahead_deinit(&none);
 }
 
 static void what_has_waited_for_too_long_is_given_up(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = add(fixture, 1, FINE, 0), slow = add(fixture, 2, COARSE, 0), young;
 
-	young = add(fixture, 3, FINE, 1);
+	add(fixture, 1, FINE, 0);
+	add(fixture, 2, COARSE, 0);
+	add(fixture, 3, FINE, 1);
 	assert_int_equal(ahead_give_up(&fixture->ahead, AHEAD_WAIT_MAX_US - 1), 0);
 	assert_int_equal(ahead_give_up(&fixture->ahead, AHEAD_WAIT_MAX_US), 2);
-	assert_false(unit_fd_is_open(fd));
-	assert_false(unit_fd_is_open(slow));
-	assert_true(unit_fd_is_open(young));
 	assert_int_equal(fixture->ahead.n, 1);
 	assert_false(again(fixture, 1, FINE, AHEAD_WAIT_MAX_US));
 	assert_int_equal(ahead_give_up(&fixture->ahead, UINT64_MAX), 1);
-	assert_false(unit_fd_is_open(young));
 }
 
-/* Its filesystem could not be unmounted for as long as somebody goes on. */
 static void nor_does_a_file_wait_anew_for_ever(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = add(fixture, 1, FINE, 0);
 	uint64_t now = 0;
 	bool given_up = false;
 
+	add(fixture, 1, FINE, 0);
 	while (!given_up) {
 		now += FINE / 2;
 		assert_true(now <= AHEAD_WAIT_MAX_US);
 		assert_true(ahead_again(&fixture->ahead, id(1), 1, FINE, now, &given_up));
 	}
 	assert_int_equal(now, AHEAD_WAIT_MAX_US);
-	assert_false(unit_fd_is_open(fd));
 	assert_int_equal(fixture->ahead.n, 0);
 }
 
 static void what_was_looked_at_meanwhile_waits_no_more(void **state)
 {
 	struct fixture *fixture = *state;
-	int fd = add(fixture, 1, FINE, 0);
 
+	add(fixture, 1, FINE, 0);
 	add(fixture, 2, FINE, 0);
 	ahead_drop(&fixture->ahead, id(1));
 	ahead_drop(&fixture->ahead, id(3));
-	assert_false(unit_fd_is_open(fd));
 	assert_int_equal(take(fixture, FINE), 2);
 	assert_int_equal(take(fixture, FINE), 0);
 }
@@ -207,14 +205,31 @@ static void who_is_put_back_has_waited_before(void **state)
 {
 	struct fixture *fixture = *state;
 	struct ahead_file file;
-	int fd = add(fixture, 1, FINE, 0);
 
+	add(fixture, 1, FINE, 0);
 	assert_true(ahead_take(&fixture->ahead, FINE, &file));
-	ahead_put_back(&fixture->ahead, &file, FINE, FINE);
+	assert_true(ahead_put_back(&fixture->ahead, &file, FINE, FINE));
 	assert_int_equal(take(fixture, 2 * FINE - 1), 0);
 	assert_true(again(fixture, 1, FINE, FINE));
 	assert_int_equal(ahead_give_up(&fixture->ahead, AHEAD_WAIT_MAX_US), 1);
-	assert_false(unit_fd_is_open(fd));
+}
+
+/* It may have been closed once more while somebody looked at it, or its place been taken. */
+static void who_is_put_back_is_there_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ahead_file file;
+
+	add(fixture, 1, FINE, 0);
+	assert_true(ahead_take(&fixture->ahead, FINE, &file));
+	add(fixture, 1, FINE, FINE);
+	assert_true(ahead_put_back(&fixture->ahead, &file, FINE, FINE));
+	assert_int_equal(fixture->ahead.n, 1);
+	assert_true(ahead_take(&fixture->ahead, 2 * FINE, &file));
+	for (uint64_t inode = 2; inode <= 4; inode++)
+		add(fixture, inode, FINE, 0);
+	assert_false(ahead_put_back(&fixture->ahead, &file, FINE, FINE));
+	assert_int_equal(fixture->ahead.n, 3);
 }
 
 /* More than there are chains would have them share some. */
@@ -225,7 +240,7 @@ static void files_that_share_a_chain_are_told_apart(void **state)
 
 	assert_int_equal(ahead_init(&many, N), 0);
 	for (uint64_t inode = 1; inode <= N; inode++)
-		assert_true(ahead_add(&many, -1, id(inode), 0, FINE, inode));
+		assert_true(add_to(&many, inode, FINE, inode));
 	for (uint64_t inode = 1; inode <= N; inode++) {
 		struct ahead_file file;
 
@@ -260,6 +275,7 @@ int main(void)
 		TEST(nor_does_a_file_wait_anew_for_ever),
 		TEST(what_was_looked_at_meanwhile_waits_no_more),
 		TEST(who_is_put_back_has_waited_before),
+		TEST(who_is_put_back_is_there_once),
 		TEST(files_that_share_a_chain_are_told_apart),
 	};
 

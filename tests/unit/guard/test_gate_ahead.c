@@ -468,7 +468,7 @@ static void lanes_are_served_in_their_order(void **state)
 	ask(fixture, &scheduled, "other", LANE_SCHEDULED);
 	ask(fixture, &demanded, "third", LANE_DEMAND);
 	land(fixture, "fourth");
-	fake.now_us += SETTLE;
+	pass_ahead(fixture, SETTLE);
 	send_verdict(fixture, VERDICT_CLEAN, "");
 	assert_int_equal(next_scan(fixture), inode_of("third"));
 	send_verdict(fixture, VERDICT_CLEAN, "");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kernel's marks and the clock are the test's own: it notes which marks are emptied, and when
- * all are taken back. */
+/* The kernel's marks and the clock are the test's own: it notes which files are listened to again.
+ */
 #include "../../../src/guard/recent.h"
 #include "../support/mount_fixture.h"
 #include "../support/scratch.h"
@@ -10,31 +10,23 @@
 #define SECOND UINT64_C(1000000)
 
 static struct {
-	uint64_t emptied[4]; /* inodes */
-	unsigned n, n_all;
+	uint64_t heard[4]; /* inodes */
+	unsigned n;
 	uint64_t now_us;
 } fake;
 
-bool __wrap_group_forget_path_only(struct group *group, int fd);
-void __wrap_group_forget_all(struct group *group);
+void __wrap_group_listen_path_only(struct group *group, int fd);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
 
-bool __wrap_group_forget_path_only(struct group *group, int fd)
+void __wrap_group_listen_path_only(struct group *group, int fd)
 {
 	struct stat status;
 
-	assert_int_equal(fake.n_all, 0); /* afterwards it would be too late */
 	assert_int_equal(fstat(fd, &status), 0);
 	assert_true(fcntl(fd, F_GETFL) & O_PATH); /* raises no event */
-	if (fake.n < N_ELEMENTS(fake.emptied))
-		fake.emptied[fake.n] = status.st_ino;
+	if (fake.n < N_ELEMENTS(fake.heard))
+		fake.heard[fake.n] = status.st_ino;
 	fake.n++;
-	return true;
-}
-
-void __wrap_group_forget_all(struct group *group)
-{
-	fake.n_all++;
 }
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
@@ -69,23 +61,22 @@ static uint64_t mark(const char *name)
 	return status.st_ino;
 }
 
-static void forget_all(void)
+static void listen_again(void)
 {
-	fake.n = fake.n_all = 0;
-	recent_forget_all(&recent, &group, &mounts);
-	assert_int_equal(fake.n_all, 1);
+	fake.n = 0;
+	recent_listen_again(&recent, &group, &mounts);
 }
 
-static void what_was_marked_just_now_is_emptied_first(void **state)
+static void what_was_marked_just_now_is_listened_to(void **state)
 {
 	uint64_t one = mark("one"), other = mark("other");
 
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, 2);
-	assert_int_equal(fake.emptied[0], one);
-	assert_int_equal(fake.emptied[1], other);
+	assert_int_equal(fake.heard[0], one);
+	assert_int_equal(fake.heard[1], other);
 	/* once */
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, 0);
 }
 
@@ -97,9 +88,9 @@ static void what_was_marked_long_ago_is_not(void **state)
 	fake.now_us += 2 * SECOND;
 	young = mark("other");
 	group.drained_us = fake.now_us;
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, 1);
-	assert_int_equal(fake.emptied[0], young);
+	assert_int_equal(fake.heard[0], young);
 }
 
 /* The opener who waited over it may still wait. */
@@ -109,7 +100,7 @@ static void nothing_is_long_ago_while_nobody_reads(void **state)
 	(void)mark("one");
 	fake.now_us += 60 * SECOND;
 	(void)mark("other");
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, 2);
 }
 
@@ -118,7 +109,7 @@ static void a_file_that_is_gone_is_passed_over(void **state)
 	(void)mark("gone");
 	assert_int_equal(unlink("gone"), 0);
 	(void)mark("one");
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, 1);
 }
 
@@ -127,9 +118,9 @@ static void the_last_ones_count(void **state)
 	(void)mark("first");
 	for (unsigned i = 0; i < RECENT_MAX; i++)
 		(void)mark("one");
-	forget_all();
+	listen_again();
 	assert_int_equal(fake.n, RECENT_MAX);
-	assert_int_equal(fake.emptied[0], fake.emptied[1]);
+	assert_int_equal(fake.heard[0], fake.heard[1]);
 }
 
 static int group_setup(void **state)
@@ -146,7 +137,7 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(what_was_marked_just_now_is_emptied_first, setup),
+		cmocka_unit_test_setup(what_was_marked_just_now_is_listened_to, setup),
 		cmocka_unit_test_setup(what_was_marked_long_ago_is_not, setup),
 		cmocka_unit_test_setup(nothing_is_long_ago_while_nobody_reads, setup),
 		cmocka_unit_test_setup(a_file_that_is_gone_is_passed_over, setup),
