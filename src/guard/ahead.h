@@ -25,7 +25,7 @@
 
 /* A file is given up so long after it was closed first. One that is closed again and again may take
  * twice as long. */
-#define AHEAD_WAIT_MAX_US UINT64_C(60000000)
+#define AHEAD_WAIT_MAX_US UINT64_C(20000000)
 
 struct ahead_file {
 	struct file_id id;

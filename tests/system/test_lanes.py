@@ -20,11 +20,13 @@ from harness import (
 WITHOUT_NICE = ["setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice", "--"]
 
 
+def read_priority(pid):
+    return os.sched_getscheduler(pid) == os.SCHED_IDLE, run("ionice", "--pid", pid).strip() == "idle"
+
+
 def is_idle(pid):
-    """Whether a process gets the processor, and disks, when nobody else wants them; both or neither."""
-    cpu = os.sched_getscheduler(pid) == os.SCHED_IDLE
-    disks = run("ionice", "--pid", pid).strip() == "idle"
-    assert cpu == disks
+    """Whether a process gets the processor, and disks, when nobody else wants them: both or neither, but for a moment."""
+    cpu, _ = wait_until(lambda: (seen := read_priority(pid)) in ((True, True), (False, False)) and seen, "both or neither")
     return cpu
 
 
