@@ -156,7 +156,7 @@ def hold_pid_1(machine):
 
 def test_the_service_goes_on_while_pid_1_is_held(boot):
     """It reads neither what we notify it of nor the watchdog's signs of life."""
-    machine = boot(hold_timeout="60m", watchdog="2s")
+    machine = boot(hold_timeout="60m", watchdog="2s", scan_ahead="no")
     main_pid = machine.main_pid()
     held = hold_pid_1(machine)
     expect_protection(machine.infected, machine.clean)
