@@ -197,9 +197,8 @@ void group_let_writers_in(int fd)
 /*
  * A file is subscribed as well, for two reasons. Where mounts are marked, what is written through a
  * mount of another namespace would be closed without an event. And a mark that listens to something
- * stays when it no longer ignores anything: when one goes while another takes its place, the kernel
- * (seen on 6.18) may lose that it has to look at modifications, and the next one does not take the
- * other back; one rewritten file in a thousand could be opened unseen for some milliseconds.
+ * stays when it no longer ignores anything: were it to go while somebody waits over the file, the
+ * kernel (seen on 6.18) would let everybody else open it unasked until he goes on.
  */
 bool group_ignore(struct group *group, int fd)
 {

@@ -112,9 +112,9 @@ bool group_ignore(struct group *group, int fd);
 
 /*
  * group_may_ignore() says whether a file may be marked so whose openers have waited since began_us.
- * The kernel keeps a mark that was removed until the last opener who waited over it has gone on;
- * where one takes its place in that moment it may be lost on the next modification. So after
- * group_forget_all() all who waited then are answered first, and given a second.
+ * The kernel keeps a mark that was removed until the last opener who waited over it has gone on. So
+ * that it goes before another one ignores anything, all who waited at group_forget_all() are
+ * answered first, and given a second.
  */
 bool group_may_ignore(const struct group *group, uint64_t began_us);
 
