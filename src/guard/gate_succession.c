@@ -164,6 +164,9 @@ static void gate_succeed(struct gate *gate)
 void gate_start(struct gate *gate)
 {
 	gate->started = true;
+	/* Later, openers would wait for it. Without it what was written or moved is scanned when it
+	 * is opened. */
+	(void)visitor_start(&gate->visitor);
 	if (gate->estate->watching)
 		gate_succeed(gate);
 	gate->estate->watching = true;

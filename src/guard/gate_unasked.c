@@ -126,8 +126,8 @@ static bool gate_may_be_opened(const struct gate *gate, const struct statx *stat
 	       status->stx_uid != gate->conf->uid;
 }
 
-/* Makes a request for a file that was written, if a verdict on it could be remembered and is not
- * known. *ret_again_us: in how long to look again, 0: not at all. */
+/* Makes a request for a file that was written, if it is that, and a verdict on it could be
+ * remembered and is not known. *ret_again_us: in how long to look again, 0: not at all. */
 static void gate_scan_ahead(struct gate *gate, const struct ahead_file *file, int fd,
 			    uint64_t *ret_again_us)
 {
@@ -140,6 +140,8 @@ static void gate_scan_ahead(struct gate *gate, const struct ahead_file *file, in
 	    !gate_may_be_opened(gate, &status))
 		return;
 	file_of_statx(&status, &look.id, &look.state);
+	if (look.id.device != file->id.device || look.id.inode != file->id.inode)
+		return;
 	*ret_again_us = file_state_settles_us(&look.state);
 	/* What comes of that may be no verdict to remember. */
 	if (!*ret_again_us && request_find(&gate->requests, file->id))
@@ -189,15 +191,10 @@ static void gate_take_opened(struct gate *gate, int fd)
 {
 	const struct ahead_file *file = &gate->opening;
 	uint64_t now = clock_monotonic_us(), again_us = 0;
-	struct file_state state;
-	struct file_id id;
 
 	gate->is_opening = false;
-	gate_arm_ahead(gate, now + AHEAD_PAUSE_US);
-	if (fd < 0 || !gate_scans_ahead(gate) || file_stat(fd, &id, &state) < 0 ||
-	    id.device != file->id.device || id.inode != file->id.inode)
-		return;
-	gate_scan_ahead(gate, file, fd, &again_us);
+	if (fd >= 0 && gate_scans_ahead(gate))
+		gate_scan_ahead(gate, file, fd, &again_us);
 	if (again_us &&
 	    (file->give_up_us <= now || !ahead_put_back(&gate->ahead, file, again_us, now)))
 		gate->counters->ahead_dropped++;

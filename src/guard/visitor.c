@@ -119,7 +119,7 @@ static void *visitor_run(void *argument)
 	return NULL;
 }
 
-static int visitor_start(struct visitor *visitor)
+int visitor_start(struct visitor *visitor)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;

@@ -19,6 +19,10 @@ struct visitor {
 /* visitor_init() starts no thread yet. Returns 0 or a negative errno. */
 int visitor_init(struct visitor *visitor);
 
+/* visitor_start() starts it, if it was not; else the first order does. Returns as visitor_init().
+ */
+int visitor_start(struct visitor *visitor);
+
 /* visitor_deinit() ends the thread. The group must have been closed, or it may wait for it. */
 void visitor_deinit(struct visitor *visitor);
 

@@ -83,10 +83,10 @@ def act_crowd(path, n):
     reply(answers=answers)
 
 
-def act_hammer(clean, infected):
+def act_hammer(clean, infected, rest=0):
     """
     Opens over and over until standard input ends: clean files must always, infected ones never be readable. Tells
-    what was not so, and how long the opens took, in seconds.
+    what was not so, and how long the opens took, in seconds. Between two rounds it rests for so many seconds.
     """
     import array
     import select
@@ -108,6 +108,7 @@ def act_hammer(clean, infected):
         for path in infected:
             if (error := read_timed(path)) != "EPERM":
                 leaked.append(f"{path}: {error or 'was readable'}")
+        time.sleep(rest)
     order = sorted(times)
     reply(
         opens=len(order),

@@ -39,12 +39,9 @@ def marker(letter):
 
 
 def start_hammers(place, clean, infected):
-    return [
-        place.keep(
-            Actor("hammer", user, clean=list(map(encode_path, clean)), infected=list(map(encode_path, infected)))
-        ).wait_for_about()
-        for user in (NOBODY, "root")
-    ]
+    """Each infected open is a line: no more of them than can be written."""
+    paths = {"clean": list(map(encode_path, clean)), "infected": list(map(encode_path, infected))}
+    return [place.keep(Actor("hammer", user, **paths, rest=0.002)).wait_for_about() for user in (NOBODY, "root")]
 
 
 def expect_nothing_wrong(hammers):
