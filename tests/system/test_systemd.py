@@ -123,7 +123,7 @@ def test_no_open_waits_for_a_journald_that_waits_for_us(boot):
     Its own file is with a worker that stands still, and its socket takes no more than 512 messages. The reporter
     has to wait; nobody else does, and no FOUND line is lost.
     """
-    machine = boot(hold_timeout="60m")
+    machine = boot(hold_timeout="60m", scan_ahead="no")
     paths = [machine.root / f"home/infected{number:03}" for number in range(700)]
     take_steps("root", *(step for path in paths for step in writing(path, EICAR, "O_CREAT")))
     stir(machine, 0)  # now the programs are verified
