@@ -557,8 +557,9 @@ class Place:
         return actor
 
     def unmount(self):
+        """A process that was killed closes its files when it can no longer be told whose it was."""
         try:
-            run("umount", self.base)
+            unmount(self.base)
         except AssertionError:
             run("umount", "--lazy", self.base)
             raise
@@ -582,7 +583,7 @@ class Place:
 
 
 def unmount(path):
-    """At once, but for the moment that who has answered an open needs to close the file."""
+    """At once, but for the moment that who has answered an open, or was killed, needs to close the file."""
     wait_until(
         lambda: subprocess.run(["umount", path], stderr=subprocess.DEVNULL, check=False).returncode == 0,
         f"{path} can be unmounted",
