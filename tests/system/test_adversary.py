@@ -404,7 +404,7 @@ def test_files_that_nobody_waits_for_any_more_take_up_no_room(place, volume):
 def test_the_log_tells_of_a_supervisor_that_was_killed(place, volume, clean):
     service = place.start(include=volume / "home")
     service.signal("holdfastd", signal.SIGKILL)
-    wait_until(lambda: not service.processes(), "all processes have ended")
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended")
     assert "holdfastd is gone" in service.lines()[-1], service.lines()[-1]
     assert "no longer protected" in service.lines()[-1]
 
