@@ -296,7 +296,7 @@ def test_when_the_supervisor_is_killed_everything_ends_and_nobody_is_held(place,
     service.signal("holdfastd", signal.SIGKILL)
     assert [opener.opened().error for opener in openers] == [None, None]
     service.continue_workers()
-    wait_until(lambda: not service.processes(), "all processes have ended", 10)
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended", 10)
     assert open_as(NOBODY, infected).content == EICAR
 
     # What it has left, its socket above all, does not keep the next from starting.
@@ -312,7 +312,7 @@ def test_a_guard_that_hangs_does_not_outlive_the_supervisor(place, volume, clean
     opener = open_held(place, clean)
     service.signal("holdfastd", signal.SIGKILL)
     assert opener.opened().content == CLEAN
-    wait_until(lambda: not service.processes(), "all processes have ended", 10)
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended", 10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -325,7 +325,7 @@ def test_it_ends_when_told_to_and_lets_everyone_go(place, volume, infected, clea
     assert [opener.opened().error for opener in openers] == [None, None]
     service.continue_workers()
     assert service.process.wait(timeout=PATIENCE) == 0
-    wait_until(lambda: not service.processes(), "all processes have ended")
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended")
     service.expect(r"stopping: files are no longer protected")
     assert open_as(NOBODY, infected).content == EICAR
 
@@ -337,7 +337,7 @@ def test_it_ends_when_told_to_although_workers_hang(place, volume, clean):
     service.disturbed = True
     assert service.stop() == 0
     assert opener.opened().content == CLEAN
-    wait_until(lambda: not service.processes(), "all processes have ended")
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended")
 
 
 def test_a_second_service_with_the_same_run_dir_refuses_to_start(place, volume, infected, clean):

@@ -104,7 +104,7 @@ def test_it_ends_although_the_log_daemon_reads_nothing(place, volume, namespace,
     service = place.start(include=volume / "home", alerts={"syslog": True}, command=namespace.command())
     open_all_as(NOBODY, paths)
     assert service.stop() == 0
-    wait_until(lambda: not service.processes(), "all processes have ended")
+    wait_until(lambda: service.process.poll() is not None and not service.processes(), "all processes have ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN])
