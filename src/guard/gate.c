@@ -69,8 +69,6 @@ bool gate_is_own(const struct gate *gate, int32_t pid)
 	return false;
 }
 
-/* Fills gate->location. A file that cannot be located is in scope: what we do not understand is
- * scanned, not passed. */
 bool gate_in_scope(struct gate *gate, int fd)
 {
 	locate(&gate->watch.mounts, gate->conf, policy_path, fd, &gate->location);
@@ -140,7 +138,6 @@ struct finding_key gate_finding_key(const struct gate *gate, struct file_id id,
 	return (struct finding_key){id, *state, gate_signatures(gate)};
 }
 
-/* Returns 0 or a negative errno. */
 int gate_look(struct gate *gate, int fd, struct look *ret)
 {
 	struct finding_key key;
@@ -172,8 +169,6 @@ static struct wire_verdict gate_meet(struct gate *gate, const struct look *look)
 				 finding->reason);
 }
 
-/* The file, which gate->location is about, has no request yet. Returns NULL when there is no room
- * for one. */
 struct request *gate_request(struct gate *gate, int fd, const struct look *look, enum lane lane)
 {
 	struct request *request = request_new(&gate->requests, fd, look->id, &look->state, lane);
@@ -278,7 +273,6 @@ static void gate_count_verdict(struct gate *gate, enum verdict verdict, bool all
 		gate_count_decided(gate, CONTROL_ON_FAILURE, allow, n);
 }
 
-/* Answers an open that nobody scans anything for. Returns whether it was allowed. */
 bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id id,
 			 const struct wire_verdict *verdict)
 {
@@ -372,6 +366,13 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 	}
 }
 
+/* Whether it was made, or emptied, just now: there is nothing in it, and no verdict on that could
+ * be remembered. Who unpacks an archive makes many. */
+static bool gate_is_just_made(const struct look *look)
+{
+	return look->state.size == 0 && !file_state_settled(&look->state);
+}
+
 /* Takes an open in scope and makes it wait for the verdict on its file. */
 static void gate_hold(struct gate *gate, struct event *event, const struct opener *opener)
 {
@@ -382,6 +383,11 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	if (gate_look(gate, event->fd, &look) == 0) {
 		if (look.finding) {
 			gate_refuse_known(gate, event, opener, &look);
+			return;
+		}
+		if (gate_is_just_made(&look)) {
+			gate->counters->verdicts[VERDICT_CLEAN]++;
+			event_answer(&gate->events, event, true);
 			return;
 		}
 		request = request_find(&gate->requests, look.id);
@@ -412,16 +418,6 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	gate_begin(gate, request, is_new);
 }
 
-/* Whether it was made, or emptied, just now: there is nothing in it, and no verdict on that could
- * be remembered. Who unpacks an archive makes many. */
-static bool gate_is_just_made(int fd)
-{
-	struct file_state state;
-	struct file_id id;
-
-	return file_stat(fd, &id, &state) == 0 && state.size == 0 && !file_state_settled(&state);
-}
-
 void gate_decide(struct gate *gate, struct event *event)
 {
 	struct opener opener;
@@ -437,11 +433,6 @@ void gate_decide(struct gate *gate, struct event *event)
 		event_answer(&gate->events, event, true);
 		if (gate->conf->mode != CONTROL_MODE_OFF)
 			bypass_count(&gate->bypass, gate->conf, gate->location.path);
-		return;
-	}
-	if (gate_is_just_made(event->fd)) {
-		gate->counters->verdicts[VERDICT_CLEAN]++;
-		event_answer(&gate->events, event, true);
 		return;
 	}
 	opener_read(event->pid, &opener);
@@ -630,8 +621,6 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 
 /* --- what somebody wants scanned --- */
 
-/* Whether it must not be given to a worker again. What was found in a file may be looked for again.
- */
 bool gate_is_poison(const struct look *look)
 {
 	return look->finding && look->finding->kind == FINDING_POISON;
@@ -758,7 +747,6 @@ static struct request *gate_next(struct gate *gate)
 	return request_take(&gate->requests, last);
 }
 
-/* Gives waiting requests to idle workers. looked_at: this one's state is that of just now. */
 void gate_dispatch(struct gate *gate, const struct request *looked_at)
 {
 	struct request *request;
@@ -1195,6 +1183,7 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
 		.ahead_armed_us = UINT64_MAX,
+		.listened_epoch = estate->group.epoch,
 	};
 	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
 	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());

@@ -94,8 +94,7 @@ bool gate_scans_ahead(const struct gate *gate)
 	return gate->conf->scan_ahead && gate->conf->mode != CONTROL_MODE_OFF;
 }
 
-/* Has a file that was closed after writing wait until it can be scanned, so that whoever opens it
- * finds the verdict. Who wrote it does not matter, but we ourselves. */
+/* Who wrote it does not matter, but we ourselves. */
 void gate_keep_ahead(struct gate *gate, const struct group_event *closed, struct file_id id,
 		     const struct file_state *state)
 {

@@ -439,6 +439,20 @@ static void marks_are_dropped(void **state)
 	assert_int_equal(fixture->estate->group.epoch, epoch + 2);
 }
 
+/* Not before, or it would be for nothing. */
+static void what_was_marked_a_moment_ago_is_seen_to_when_the_marks_have_gone(void **state)
+{
+	struct fixture *fixture = *state;
+	struct recent_file *file = &fixture->estate->recent.files[0];
+
+	fixture->estate->group.epoch = 3; /* they had been taken back before */
+	file->marked_us = 1;
+	follow(fixture);
+	assert_int_equal(file->marked_us, 1);
+	gate_start(&fixture->gate);
+	assert_int_equal(file->marked_us, 0);
+}
+
 /* Where files are subscribed one by one, that ends with their marks. */
 static void without_marks_on_filesystems_closes_may_have_gone_unseen(void **state)
 {
@@ -675,6 +689,7 @@ int main(void)
 		TEST(nor_when_it_need_not_be_held_any_more),
 		TEST(what_was_verified_is_known),
 		TEST(marks_are_dropped),
+		TEST(what_was_marked_a_moment_ago_is_seen_to_when_the_marks_have_gone),
 		TEST(without_marks_on_filesystems_closes_may_have_gone_unseen),
 		TEST(closes_that_it_missed_are_missed),
 		TEST(a_close_after_writing_in_the_inbox_counts),
