@@ -135,7 +135,7 @@ static void bypass_end_one(struct bypass *bypass, struct bypass_directory *direc
 	bypass_drop(bypass, directory);
 	if (fd < 0) {
 		if (bypassed && bypass->epoch == bypass->group->epoch)
-			group_forget_all(bypass->group);
+			watch_forget_all(bypass->watch);
 		return;
 	}
 	(void)group_look_into(bypass->group, fd);

@@ -99,6 +99,14 @@ static void estate_keep_roster(const struct roster *roster, struct kept *kept)
 	}
 }
 
+static void estate_keep_queue(const struct group_queue *queue, struct kept *kept)
+{
+	kept_add(kept, queue->fd);
+	for (unsigned i = 0; i < GROUP_BATCH; i++)
+		if (queue->inbox[i].event_len)
+			kept_add(kept, queue->inbox[i].fd);
+}
+
 static void estate_keep(const struct estate *estate, struct kept *kept)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -106,7 +114,6 @@ static void estate_keep(const struct estate *estate, struct kept *kept)
 	for (size_t i = 0; i < ESTATE_MEMBERS_MAX; i++)
 		if (estate->members[i].channel)
 			kept_add(kept, estate->members[i].channel);
-	kept_add(kept, estate->group.fd);
 	kept_add(kept, estate->renames.fd);
 	kept_add(kept, estate->verdicts);
 	kept_add(kept, estate->contents);
@@ -114,9 +121,8 @@ static void estate_keep(const struct estate *estate, struct kept *kept)
 	for (size_t i = 0; i < EVENTS_MAX; i++)
 		if (estate->events[i].held)
 			kept_add(kept, estate->events[i].fd);
-	for (unsigned i = 0; i < GROUP_BATCH; i++)
-		if (estate->group.inbox[i].event_len)
-			kept_add(kept, estate->group.inbox[i].fd);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		estate_keep_queue(&estate->group.queues[i], kept);
 }
 
 static void kept_close_others(const struct kept *kept)

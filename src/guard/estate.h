@@ -12,7 +12,6 @@
 #include "event.h"
 #include "findings.h"
 #include "group.h"
-#include "recent.h"
 #include "renames.h"
 #include "roster.h"
 #include "used.h"
@@ -44,7 +43,6 @@ struct estate {
 	struct control_counters counters;
 	struct findings findings;
 	struct roster roster;
-	struct recent recent;
 	struct used used;
 	struct event *_Atomic deciding; /* what becomes of this open is being decided */
 	struct event events[EVENTS_MAX];

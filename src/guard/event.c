@@ -7,9 +7,12 @@ void event_table_init(struct event_table *table, struct group *group, struct eve
 		      unsigned max)
 {
 	*table = (struct event_table){.group = group, .max = max, .events = events};
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		group->queues[i].n_held = 0;
 	for (unsigned i = max; i-- > 0;) {
 		if (events[i].held) {
 			table->n_held++;
+			group->queues[events[i].queue].n_held++;
 			continue;
 		}
 		events[i].next = table->unused;
@@ -25,8 +28,10 @@ struct event *event_new(struct event_table *table, const struct group_event *ope
 		return NULL;
 	table->unused = event->next;
 	table->n_held++;
+	table->group->queues[open->queue].n_held++;
 	event->fd = open->fd;
 	event->pid = open->pid;
+	event->queue = open->queue;
 	event->arrived_us = now_us;
 	event->crashes = 0;
 	/* Last: from here on a successor would answer it. */
@@ -44,7 +49,7 @@ struct event *event_find(const struct event_table *table, int fd)
 
 void event_answer(struct event_table *table, struct event *event, bool allow)
 {
-	group_answer(table->group, event->fd, event->arrived_us, allow);
+	group_answer(table->group, event->queue, event->fd, allow);
 	/* In this order: the number must not count as held when it can be used again, nor be free
 	 * before the answer, or the kernel would give it to another event. */
 	event->held = false;
@@ -53,4 +58,5 @@ void event_answer(struct event_table *table, struct event *event, bool allow)
 	event->next = table->unused;
 	table->unused = event;
 	table->n_held--;
+	table->group->queues[event->queue].n_held--;
 }

@@ -20,6 +20,7 @@ struct event {
 	struct event *prev, *next; /* its owner's list */
 	int fd;
 	int32_t pid;
+	uint32_t queue;	     /* of the group */
 	uint64_t arrived_us; /* clock_monotonic_us() */
 	uint32_t crashes;    /* of guards that were deciding over it */
 	_Atomic bool held;   /* it has not been answered */

@@ -90,8 +90,9 @@ void gate_read_on(struct gate *gate)
 {
 	bool full = gate->conf->mode == CONTROL_MODE_BLOCK && request_table_full(&gate->requests);
 
-	(void)sd_event_source_set_enabled(gate->source,
-					  full || !gate->started ? SD_EVENT_OFF : SD_EVENT_ON);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		(void)sd_event_source_set_enabled(
+			gate->sources[i], full || !gate->started ? SD_EVENT_OFF : SD_EVENT_ON);
 	(void)sd_event_source_set_enabled(gate->visitor_source,
 					  gate_is_busy(gate) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
@@ -214,8 +215,7 @@ static void gate_note_use(struct gate *gate, const struct request *request, enum
 /* The file was verified, in the state that it is in now, and the kernel has forgotten. */
 static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
-	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state) &&
-				 group_may_ignore(gate->group, event->arrived_us)
+	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state)
 			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
 			 : -1;
 	struct file_state now;
@@ -451,8 +451,6 @@ static void gate_open(struct gate *gate, const struct group_event *open, uint64_
 	assert(event); /* gate_read_on() saw to it that there is room for a batch */
 	group_take(gate->group, open);
 	gate->counters->opens++;
-	if (now <= gate->group->forgot_us)
-		group_listen(gate->group, event->fd);
 	gate->estate->deciding = event;
 	gate_decide(gate, event);
 	gate->estate->deciding = NULL;
@@ -491,33 +489,6 @@ static void gate_closed_write(struct gate *gate, const struct group_event *close
 	close(fd);
 }
 
-/*
- * Whoever waits over a file whose mark was taken back holds on to that mark, and as long as it is
- * the only one of the file the kernel lets everybody else open it unasked (seen on Linux 6.18). So
- * the files of all who wait, or have not run since they were answered, get one again that ignores
- * nothing. Those whose opens are still unread get it as they are read, see gate_open().
- */
-void gate_listen_again(struct gate *gate)
-{
-	struct group_event events[GROUP_BATCH];
-	unsigned n = 0;
-	int n_left;
-
-	if (gate->listened_epoch == gate->group->epoch)
-		return;
-	gate->listened_epoch = gate->group->epoch;
-	for (unsigned i = 0; i < gate->events.max && n < gate->events.n_held; i++)
-		if (gate->events.events[i].held) {
-			group_listen(gate->group, gate->events.events[i].fd);
-			n++;
-		}
-	n_left = group_left(gate->group, events);
-	for (int i = 0; i < n_left; i++)
-		if (events[i].type == GROUP_OPEN)
-			group_listen(gate->group, events[i].fd);
-	recent_listen_again(&gate->estate->recent, gate->group, &gate->watch.mounts);
-}
-
 /* What is known of files that others than root may write to rests on seeing them closed. The group
  * is made to forget when a filesystem is no longer watched, too. */
 void gate_check_closes(struct gate *gate)
@@ -535,8 +506,8 @@ void gate_on_missed_close(struct gate *gate)
 {
 	struct request *request, *next;
 
-	group_forget_all(gate->group);
-	gate_listen_again(gate);
+	watch_forget_all(&gate->watch);
+	group_rest(gate->group);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
@@ -584,7 +555,7 @@ void gate_take(struct gate *gate, const struct group_event *event, uint64_t now)
 }
 
 /* Reads a batch of events. Returns whether there were any. */
-static bool gate_read(struct gate *gate)
+static bool gate_read(struct gate *gate, unsigned queue)
 {
 	struct group_event events[GROUP_BATCH];
 	uint64_t now = clock_monotonic_us();
@@ -593,7 +564,7 @@ static bool gate_read(struct gate *gate)
 
 	/* Until it is known that none was lost, a successor must take it that one was. */
 	gate->estate->may_miss_closes = true;
-	n = group_read(gate->group, events, &lost);
+	n = group_read(gate->group, queue, events, &lost);
 	if (n < 0 || lost)
 		gate_on_lost_event(gate, n < 0 ? n : 0);
 	gate->estate->may_miss_closes = false;
@@ -606,14 +577,15 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 {
 	struct gate *gate = userdata;
 	bool lingers = clock_monotonic_us() - gate->read_us < IN_A_ROW_US;
-	unsigned n_batches = 1, n_empty = 0;
+	unsigned n_batches = 1, n_empty = 0, queue = 0;
 
-	(void)gate_read(gate);
+	while (gate->group->queues[queue].fd != fd)
+		queue++;
+	(void)gate_read(gate, queue);
 	while (lingers && !gate->requests.n_requests && n_empty < LINGER_READS &&
 	       n_batches++ < LINGER_BATCHES)
-		n_empty = gate_read(gate) ? 0 : n_empty + 1;
+		n_empty = gate_read(gate, queue) ? 0 : n_empty + 1;
 	gate->read_us = clock_monotonic_us();
-	gate_listen_again(gate);
 	gate_read_on(gate);
 	gate_arm_settler(gate);
 	return 0;
@@ -1082,7 +1054,6 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
-	gate_listen_again(gate);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
 		REQUEST_FOREACH (&gate->requests, request, next)
@@ -1103,7 +1074,6 @@ void gate_mounts_changed(struct gate *gate)
 	free(ids);
 	gate_check_closes(gate);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
-	gate_listen_again(gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)
@@ -1130,7 +1100,7 @@ static unsigned gate_count_events(void)
 static void gate_use_descriptors(const struct gate *gate)
 {
 	int last = (int)gate->events.max + REQUESTS_MAX + OTHER_DESCRIPTORS - 1,
-	    fd = fcntl(gate->group->fd, F_DUPFD_CLOEXEC, last);
+	    fd = fcntl(gate->group->queues[0].fd, F_DUPFD_CLOEXEC, last);
 
 	if (fd >= 0)
 		close(fd);
@@ -1153,6 +1123,19 @@ static int gate_add_sources(struct gate *gate)
 	/* By turns with the opens: whoever renames without end must not keep them waiting. */
 	return sd_event_add_io(gate->event, &gate->renames_source, gate->estate->renames.fd,
 			       EPOLLIN, gate_on_renames, gate);
+}
+
+static int gate_add_queues(struct gate *gate)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < GROUP_QUEUES && r >= 0; i++) {
+		r = sd_event_add_io(gate->event, &gate->sources[i], gate->group->queues[i].fd,
+				    EPOLLIN, gate_on_events, gate);
+		if (r >= 0)
+			r = sd_event_source_set_enabled(gate->sources[i], SD_EVENT_OFF);
+	}
+	return r;
 }
 
 int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct outbox *reporter,
@@ -1183,7 +1166,6 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 		.owner_context = context,
 		.own_pids = {getpid(), getppid(), 0},
 		.ahead_armed_us = UINT64_MAX,
-		.listened_epoch = estate->group.epoch,
 	};
 	*ret_what = "too few open files are allowed (LimitNOFILE, ulimit -n)";
 	event_table_init(&gate->events, gate->group, estate->events, gate_count_events());
@@ -1224,17 +1206,13 @@ int gate_init(struct gate *gate, struct estate *estate, sd_event *event, struct 
 	if (r < 0)
 		return r;
 	r = gate_add_sources(gate);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &gate->source, gate->group->fd, EPOLLIN, gate_on_events, gate);
-	if (r < 0)
-		return r;
-	return sd_event_source_set_enabled(gate->source, SD_EVENT_OFF);
+	return r < 0 ? r : gate_add_queues(gate);
 }
 
 void gate_let_go(struct gate *gate)
 {
-	gate->source = sd_event_source_disable_unref(gate->source);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		gate->sources[i] = sd_event_source_disable_unref(gate->sources[i]);
 	/* The kernel lets everyone go at once; one by one takes time that openers spend waiting. */
 	group_deinit(gate->group);
 }

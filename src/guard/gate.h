@@ -61,8 +61,8 @@ struct gate {
 	struct pool *pool;
 	const struct gate_callbacks *owner;
 	void *owner_context;
-	const struct conf *conf; /* the guard's; not owned */
-	sd_event_source *source; /* of the group */
+	const struct conf *conf;		/* the guard's; not owned */
+	sd_event_source *sources[GROUP_QUEUES]; /* of the group */
 	sd_event_source *renames_source, *visitor_source;
 	sd_event_source *sweeper; /* runs while something has a deadline */
 	sd_event_source *settler; /* runs once nothing is unread, while there are candidates */
@@ -72,8 +72,7 @@ struct gate {
 	int32_t own_pids[3]; /* guard, supervisor, whoever reads the configuration (0: nobody) */
 	bool started;	     /* events are read */
 	uint64_t read_us;    /* when this was done last; monotonic */
-	unsigned listened_epoch; /* of the group, see gate_listen_again() */
-	bool engine_down;	 /* the supervisor cannot start an engine */
+	bool engine_down;    /* the supervisor cannot start an engine */
 	uint64_t read_error_quiet_until_us;
 };
 

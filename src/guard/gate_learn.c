@@ -85,7 +85,6 @@ int gate_on_settler(sd_event_source *source, void *userdata)
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
-	recent_add(&gate->estate->recent, fd, device);
 	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(gate->group, fd))
 		gate->counters->marks++;
 }
@@ -105,7 +104,7 @@ static void gate_remember_clean(struct gate *gate, const struct request *request
 		if (gate_note_clean(gate, request))
 			gate_vouch(gate, request);
 		ahead_drop(&gate->ahead, request->id);
-		if (request->may_be_marked && group_may_ignore(gate->group, request->began_us))
+		if (request->may_be_marked)
 			gate_mark(gate, request->fd, request->id, request->device);
 	}
 	group_let_writers_in(request->fd);

@@ -49,10 +49,10 @@ struct request *gate_on_adopted(void *context, const struct roster_scan *scan)
 
 /* The guard died just after it had made an event of it. Before anything is answered: then a number
  * may be another's. */
-static void gate_take_doubles(struct gate *gate)
+static void gate_take_doubles(struct gate *gate, unsigned queue)
 {
 	struct group_event events[GROUP_BATCH];
-	int n = group_left(gate->group, events);
+	int n = group_left(gate->group, queue, events);
 
 	for (int i = 0; i < n; i++)
 		if (events[i].type == GROUP_OPEN && event_find(&gate->events, events[i].fd))
@@ -60,10 +60,10 @@ static void gate_take_doubles(struct gate *gate)
 }
 
 /* Events that were read by then, and given to nobody. */
-static void gate_settle_inbox(struct gate *gate, uint64_t arrived_us)
+static void gate_settle_inbox(struct gate *gate, unsigned queue, uint64_t arrived_us)
 {
 	struct group_event events[GROUP_BATCH];
-	int n = group_left(gate->group, events);
+	int n = group_left(gate->group, queue, events);
 
 	for (int i = 0; i < n; i++)
 		gate_take(gate, &events[i], arrived_us);
@@ -129,8 +129,7 @@ static void gate_settle_held(struct gate *gate)
  */
 void gate_drop_marks(struct gate *gate)
 {
-	group_forget_all(gate->group);
-	gate_listen_again(gate);
+	watch_forget_all(&gate->watch);
 	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
 		gate->estate->closes_epoch = gate->group->epoch;
 	gate_check_closes(gate);
@@ -156,9 +155,11 @@ static void gate_succeed(struct gate *gate)
 	if (gate->estate->may_miss_closes)
 		gate_on_missed_close(gate);
 	gate->estate->may_miss_closes = false;
-	gate_take_doubles(gate);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		gate_take_doubles(gate, i);
 	gate_settle_held(gate);
-	gate_settle_inbox(gate, now);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		gate_settle_inbox(gate, i, now);
 }
 
 void gate_start(struct gate *gate)

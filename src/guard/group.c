@@ -24,8 +24,11 @@
 
 #define PASS_OVER_MASK (FAN_OPEN_PERM | FAN_EVENT_ON_CHILD)
 
-/* See group_may_ignore(). */
-#define IGNORE_GRACE_US CLOCK_US_PER_SEC
+/* Who has been answered has run by then, on whatever machine. */
+#define GONE_ON_US CLOCK_US_PER_SEC
+
+/* See group_rest(). An opener waits 15 s where nothing else is configured. */
+#define REST_US (10 * CLOCK_US_PER_SEC)
 
 static unsigned group_watch_flags(const struct group *group)
 {
@@ -45,13 +48,17 @@ static unsigned group_ignore_flags(const struct group *group)
 
 int group_init(struct group *group)
 {
-	group->fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					  FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-				  EVENT_FLAGS);
-	if (group->fd < 0)
-		return -errno;
-
-	features_probe(&group->features, group->fd, getenv("HOLDFAST_WITHOUT"));
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		group->queues[i].fd = -1;
+	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
+		group->queues[i].fd =
+			fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
+					      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
+				      EVENT_FLAGS);
+		if (group->queues[i].fd < 0)
+			return -errno;
+	}
+	features_probe(&group->features, group->queues[0].fd, getenv("HOLDFAST_WITHOUT"));
 	return 0;
 }
 
@@ -74,59 +81,46 @@ int group_sees_layers(struct group *group)
 
 void group_deinit(struct group *group)
 {
-	if (group->fd >= 0)
-		close(group->fd);
-	group->fd = -1;
+	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
+		if (group->queues[i].fd >= 0)
+			close(group->queues[i].fd);
+		group->queues[i].fd = -1;
+	}
 }
 
 /* How many events the kernel has for us. */
-static unsigned group_count_queued(const struct group *group)
+static unsigned queue_count_unread(const struct group_queue *queue)
 {
 	int bytes = 0;
 
-	(void)ioctl(group->fd, FIONREAD, &bytes);
-	return (unsigned)bytes / sizeof(group->inbox[0]);
+	(void)ioctl(queue->fd, FIONREAD, &bytes);
+	return (unsigned)bytes / sizeof(queue->inbox[0]);
 }
 
-/* Notes that so many have been read. */
-static void group_hear(struct group *group, unsigned n)
+int group_read(struct group *group, unsigned queue, struct group_event *events, bool *ret_lost)
 {
-	uint64_t now = clock_monotonic_us();
-	bool is_drained = n < GROUP_BATCH;
-
-	if (is_drained)
-		group->drained_us = now;
-	if (!group->unheard)
-		return;
-	/* What is read from now on came later. */
-	group->unheard = is_drained || n > group->unheard ? 0 : group->unheard - n;
-	group->forgot_us = group->let_go_us = now;
-}
-
-int group_read(struct group *group, struct group_event *events, bool *ret_lost)
-{
+	struct group_queue *from = &group->queues[queue];
 	/* With a lease on its file an event is thrown away; if others came before it in this
 	 * batch, read() does not even say so. */
-	int n, queued = (int)group_count_queued(group), error;
+	int n, unread = (int)queue_count_unread(from), error;
 	ssize_t length;
 
 	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
-	length = read(group->fd, group->inbox, sizeof(group->inbox));
+	length = read(from->fd, from->inbox, sizeof(from->inbox));
 	error = errno;
-	n = length < 0 ? 0 : (int)((size_t)length / sizeof(group->inbox[0]));
-	*ret_lost = n < GROUP_BATCH && n < queued;
-	group_hear(group, (unsigned)n);
+	n = length < 0 ? 0 : (int)((size_t)length / sizeof(from->inbox[0]));
+	*ret_lost = n < GROUP_BATCH && n < unread;
 	if (length < 0)
 		return error == EAGAIN || error == EINTR ? 0 : -error;
-	return group_left(group, events);
+	return group_left(group, queue, events);
 }
 
-int group_left(const struct group *group, struct group_event *events)
+int group_left(const struct group *group, unsigned queue, struct group_event *events)
 {
 	int n = 0;
 
 	for (unsigned i = 0; i < GROUP_BATCH; i++) {
-		const struct fanotify_event_metadata *metadata = &group->inbox[i];
+		const struct fanotify_event_metadata *metadata = &group->queues[queue].inbox[i];
 
 		if (!metadata->event_len)
 			continue;
@@ -136,7 +130,8 @@ int group_left(const struct group *group, struct group_event *events)
 								 : GROUP_CLOSED_WRITE,
 			.fd = metadata->fd,
 			.pid = metadata->pid,
-			.place = i,
+			.queue = (uint16_t)queue,
+			.place = (uint16_t)i,
 		};
 	}
 	return n;
@@ -144,15 +139,18 @@ int group_left(const struct group *group, struct group_event *events)
 
 bool group_has_unread(const struct group *group)
 {
-	return group_count_queued(group) > 0;
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		if (queue_count_unread(&group->queues[i]))
+			return true;
+	return false;
 }
 
 void group_take(struct group *group, const struct group_event *event)
 {
-	*(volatile __u32 *)&group->inbox[event->place].event_len = 0;
+	*(volatile __u32 *)&group->queues[event->queue].inbox[event->place].event_len = 0;
 }
 
-void group_answer(struct group *group, int fd, uint64_t arrived_us, bool allow)
+void group_answer(struct group *group, unsigned queue, int fd, bool allow)
 {
 	const struct fanotify_response response = {.fd = fd,
 						   .response = allow ? FAN_ALLOW : FAN_DENY};
@@ -160,28 +158,75 @@ void group_answer(struct group *group, int fd, uint64_t arrived_us, bool allow)
 
 	/* The only failure is ENOENT: the opener was killed while it waited and needs no answer. */
 	do
-		n = write(group->fd, &response, sizeof(response));
+		n = write(group->queues[queue].fd, &response, sizeof(response));
 	while (n < 0 && errno == EINTR);
-	if (arrived_us <= group->forgot_us)
-		group->let_go_us = clock_monotonic_us();
+	if (queue != group->current)
+		group->queues[queue].answered_us = clock_monotonic_us();
 }
 
-static int group_mark(const struct group *group, unsigned flags, uint64_t mask, int fd,
+static int queue_mark(const struct group_queue *queue, unsigned flags, uint64_t mask, int fd,
 		      const char *path)
 {
-	return fanotify_mark(group->fd, flags, mask, fd, path) < 0 ? -errno : 0;
+	return fanotify_mark(queue->fd, flags, mask, fd, path) < 0 ? -errno : 0;
 }
 
-int group_watch(struct group *group, const char *path)
+int group_watch(const struct group *group, unsigned queue, const char *path)
 {
-	return group_mark(group, FAN_MARK_ADD | group_watch_flags(group), WATCH_MASK, AT_FDCWD,
-			  path);
+	return queue_mark(&group->queues[queue], FAN_MARK_ADD | group_watch_flags(group),
+			  WATCH_MASK, AT_FDCWD, path);
 }
 
-int group_unwatch(struct group *group, const char *path)
+int group_unwatch(const struct group *group, unsigned queue, const char *path)
 {
-	return group_mark(group, FAN_MARK_REMOVE | group_watch_flags(group), WATCH_MASK, AT_FDCWD,
-			  path);
+	return queue_mark(&group->queues[queue], FAN_MARK_REMOVE | group_watch_flags(group),
+			  WATCH_MASK, AT_FDCWD, path);
+}
+
+/* Whether nobody waits for it, nor may have been answered and not have run yet. */
+static bool queue_is_free(const struct group_queue *queue)
+{
+	if (queue->n_held || queue_count_unread(queue))
+		return false;
+	for (unsigned i = 0; i < GROUP_BATCH; i++)
+		if (queue->inbox[i].event_len)
+			return false;
+	return !queue->answered_us || clock_monotonic_us() > queue->answered_us + GONE_ON_US;
+}
+
+int group_next(const struct group *group)
+{
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		if (i != group->current && queue_is_free(&group->queues[i]))
+			return (int)i;
+	return -1;
+}
+
+void group_turn(struct group *group, int next)
+{
+	if (next >= 0) {
+		group->queues[group->current].answered_us = clock_monotonic_us();
+		group->current = (unsigned)next;
+	}
+	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
+		struct group_queue *queue = &group->queues[i];
+
+		if (queue->has_marked)
+			(void)queue_mark(queue, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		queue->has_marked = false;
+	}
+	group->epoch++;
+}
+
+static struct group_queue *group_current(struct group *group)
+{
+	return &group->queues[group->current];
+}
+
+/* On a file or a directory. */
+static int group_mark(struct group *group, unsigned flags, uint64_t mask, int fd, const char *path)
+{
+	group_current(group)->has_marked = true;
+	return queue_mark(group_current(group), flags, mask, fd, path);
 }
 
 bool group_lock_out_writers(int fd)
@@ -194,6 +239,11 @@ void group_let_writers_in(int fd)
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
+static bool group_rests(const struct group *group)
+{
+	return clock_monotonic_us() < group->rests_until_us;
+}
+
 /*
  * A file is subscribed as well, for two reasons. Where mounts are marked, what is written through a
  * mount of another namespace would be closed without an event. And a mark that listens to something
@@ -202,17 +252,16 @@ void group_let_writers_in(int fd)
  */
 bool group_ignore(struct group *group, int fd)
 {
-	group->has_marked = true;
-	if (group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
+	if (group_rests(group) ||
+	    group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
 		return false;
 	return group_mark(group, FAN_MARK_ADD | group_ignore_flags(group) | group_evictable(group),
 			  IGNORE_MASK, fd, NULL) == 0;
 }
 
-bool group_may_ignore(const struct group *group, uint64_t began_us)
+void group_rest(struct group *group)
 {
-	return !group->forgot_us ||
-	       (!group->unheard && began_us > group->let_go_us + IGNORE_GRACE_US);
+	group->rests_until_us = clock_monotonic_us() + REST_US;
 }
 
 static bool group_forget_at(struct group *group, int fd, const char *path)
@@ -245,27 +294,10 @@ bool group_forget_path_only(struct group *group, int fd)
 	return group_forget_at(group, AT_FDCWD, group_name(fd, path, sizeof(path)));
 }
 
-static void group_listen_at(struct group *group, int fd, const char *path)
-{
-	group->has_marked = true;
-	(void)group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, path);
-}
-
-void group_listen(struct group *group, int fd)
-{
-	group_listen_at(group, fd, NULL);
-}
-
-void group_listen_path_only(struct group *group, int fd)
-{
-	char path[32];
-
-	group_listen_at(group, AT_FDCWD, group_name(fd, path, sizeof(path)));
-}
-
 int group_pass_over(struct group *group, int directory)
 {
-	group->has_marked = true;
+	if (group_rests(group))
+		return -EAGAIN;
 	return group_mark(group,
 			  FAN_MARK_ADD | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY |
 				  group_evictable(group),
@@ -276,15 +308,4 @@ int group_look_into(struct group *group, int directory)
 {
 	return group_mark(group, FAN_MARK_REMOVE | FAN_MARK_IGNORE, PASS_OVER_MASK, directory,
 			  NULL);
-}
-
-void group_forget_all(struct group *group)
-{
-	if (group->has_marked) {
-		(void)fanotify_mark(group->fd, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
-		group->unheard = group_count_queued(group);
-		group->forgot_us = group->let_go_us = clock_monotonic_us();
-		group->has_marked = false;
-	}
-	group->epoch++;
 }

@@ -3,6 +3,7 @@
 
 #include "../common/filesystem.h"
 #include "../common/line.h"
+#include "../common/log.h"
 #include "../common/match.h"
 #include "../common/path.h"
 #include "../common/policy.h"
@@ -79,7 +80,7 @@ static int watch_add_mark(struct watch *watch, const struct mount *mount, uint64
 	if (!larger)
 		return -ENOMEM;
 	watch->marks = larger;
-	r = group_watch(watch->group, mount->point);
+	r = group_watch(watch->group, watch->group->current, mount->point);
 	if (r < 0)
 		return r;
 	mark.renames_watched = !mount_id && watch_renames_on(watch, mark.device);
@@ -116,29 +117,68 @@ static void watch_renames_off(struct watch *watch, const struct mounts *now, uin
 			renames_unwatch(watch->renames, now->mounts[i].point);
 }
 
+/* Where a mark can be set and removed by path; NULL: nowhere. */
+static const char *watch_mark_path(const struct watch_mark *mark, const struct mounts *mounts)
+{
+	const struct mount *there = mark->mount_id ? mounts_find(mounts, mark->mount_id)
+						   : mounts_showing(mounts, mark->device);
+
+	return there && there->is_reachable ? there->point : NULL;
+}
+
+/* Has all queues but this one leave off asking about what path is on. */
+static void watch_leave_to(const struct group *group, unsigned queue, const char *path)
+{
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		if (i != queue)
+			(void)group_unwatch(group, i, path);
+}
+
+void watch_forget_all(const struct watch *watch)
+{
+	struct group *group = watch->group;
+	int next =
+		group->queues[group->current].has_marked ? group_next(group) : (int)group->current;
+
+	if (next < 0)
+		log_error("openers have waited since before all marks were taken back the last "
+			  "%u times: whoever opens the same files is let in until they go on",
+			  GROUP_QUEUES - 1);
+	for (size_t i = 0; i < watch->n_marks && next >= 0; i++) {
+		const char *path = watch_mark_path(&watch->marks[i], &watch->mounts);
+
+		/* In this order, so that somebody asks all the time. */
+		if (path && group_watch(group, (unsigned)next, path) == 0)
+			watch_leave_to(group, (unsigned)next, path);
+	}
+	group_turn(group, next);
+}
+
 /*
- * Unmarks what is in watch and not in other. A mark is removed by path: what cannot be reached any
- * more keeps it, which costs a little. What is not watched can change without our knowing: nothing
- * is to be remembered of it when it is watched again.
+ * Unmarks what is in watch and not in other, which is what will be watched. A mark is removed by
+ * path: what cannot be reached any more keeps it, which costs a little. What is not watched can
+ * change without our knowing: nothing is to be remembered of it when it is watched again.
  */
 static void watch_remove_missing(struct watch *watch, const struct watch *other,
 				 const struct mounts *now)
 {
+	bool is_missing = false;
+
 	for (size_t i = 0; i < watch->n_marks; i++) {
 		const struct watch_mark *mark = &watch->marks[i];
-		const struct mount *there;
+		const char *path = watch_mark_path(mark, now);
 
 		if (watch_find_mark(other, mark->device, mark->mount_id))
 			continue;
-		group_forget_all(watch->group);
-		there = mark->mount_id ? mounts_find(now, mark->mount_id)
-				       : mounts_showing(now, mark->device);
-		if (!there || !there->is_reachable)
+		is_missing = true;
+		if (!path)
 			continue;
-		(void)group_unwatch(watch->group, there->point);
+		watch_leave_to(watch->group, GROUP_QUEUES, path);
 		if (mark->renames_watched)
 			watch_renames_off(watch, now, mark->device);
 	}
+	if (is_missing)
+		watch_forget_all(other);
 }
 
 /* --- places --- */

@@ -70,6 +70,13 @@ void watch_deinit(struct watch *watch);
 int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char *problem,
 		size_t problem_size);
 
+/*
+ * watch_forget_all() removes all marks from files and directories: what they rest on is no longer
+ * so. Another of the kernel's groups asks from then on, see group.h. One that cannot be reached by
+ * path any more is asked about by the one before, too.
+ */
+void watch_forget_all(const struct watch *watch);
+
 /* watch_include() returns the place of an include rule; NULL: nothing is watched, as in mode
  * off. */
 const struct watch_place *watch_include(const struct watch *watch, size_t index);

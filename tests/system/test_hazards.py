@@ -175,9 +175,10 @@ def crowd_waits(pid, n):
 def test_a_filesystem_can_be_unmounted_though_its_scan_hangs(place, volume):
     """It is busy until the worker is given up, and no longer."""
     path = volume.write("clean", CLEAN)
-    service = place.start(include=volume.path, hold_timeout="60m", engine={"workers": 2, "max-scan-time": "1s"})
+    service = place.start(include=volume.path, hold_timeout="60m", engine={"workers": 2, "max-scan-time": "2s"})
     service.stop_workers()
     opener = open_held(place, path)
+    wait_until(lambda: service.status()["held"] == 1, "a worker has it")
     service.disturbed = True
     opener.kill()
     assert subprocess.run(["umount", volume.path], stderr=subprocess.DEVNULL, check=False).returncode != 0

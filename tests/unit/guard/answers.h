@@ -29,14 +29,14 @@ static inline int answers_init(struct answers *answers)
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
 	*answers = (struct answers){
-		.group.fd = ends[1], .reader = ends[0], .next_fd = ANSWERS_FIRST_FD};
+		.group.queues[0].fd = ends[1], .reader = ends[0], .next_fd = ANSWERS_FIRST_FD};
 	return 0;
 }
 
 static inline void answers_deinit(struct answers *answers)
 {
 	close(answers->reader);
-	close(answers->group.fd);
+	close(answers->group.queues[0].fd);
 }
 
 /* An open as the kernel would report it. */

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -57,8 +58,11 @@ int __wrap_group_init(struct group *group)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
 		return -errno;
-	*group = (struct group){.fd = ends[0]};
+	*group = (struct group){.queues[0].fd = ends[0]};
 	fake.kernel = ends[1];
+	/* Which never have anything to say. */
+	for (unsigned i = 1; i < GROUP_QUEUES; i++)
+		group->queues[i].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return 0;
 }
 

@@ -45,7 +45,8 @@ static int some_fd(void)
 
 int __wrap_group_init(struct group *group)
 {
-	group->fd = fake.group_error ? -1 : some_fd();
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		group->queues[i].fd = fake.group_error ? -1 : some_fd();
 	if (fake.group_error)
 		return fake.group_error;
 	group->features.has[FEATURE_RENAME_WATCH] = fake.has_rename_watch;
@@ -81,7 +82,8 @@ static void a_new_one_has_groups_and_nothing_else(void **state)
 {
 	const struct estate *estate = *state;
 
-	assert_true(unit_fd_is_open(estate->group.fd));
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		assert_true(unit_fd_is_open(estate->group.queues[i].fd));
 	assert_true(unit_fd_is_open(estate->renames.fd));
 	assert_int_equal(estate->verdicts, -1);
 	assert_false(estate->watching);
@@ -127,7 +129,7 @@ static void what_it_has_is_closed_with_it(void **state)
 
 	assert_non_null(estate);
 	estate->verdicts = some_fd();
-	assert_int_equal(unit_count_fds(), fds + 3);
+	assert_int_equal(unit_count_fds(), fds + GROUP_QUEUES + 2);
 	estate_free(estate);
 	assert_int_equal(unit_count_fds(), fds);
 }
@@ -236,6 +238,14 @@ enum place {
 	PLACES_END = 1000
 };
 
+static bool is_of_a_group(const struct estate *estate, int fd)
+{
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		if (fd == estate->group.queues[i].fd)
+			return true;
+	return fd == estate->renames.fd;
+}
+
 static bool stays(const struct estate *estate, int fd)
 {
 	switch (fd) {
@@ -256,7 +266,7 @@ static bool stays(const struct estate *estate, int fd)
 	case FAR:
 		return true;
 	default:
-		return fd == estate->group.fd || fd == estate->renames.fd;
+		return is_of_a_group(estate, fd);
 	}
 }
 
@@ -277,13 +287,14 @@ static void fill(struct estate *estate)
 	estate->events[1] = (struct event){.fd = 61};
 	estate->events[2] = (struct event){.fd = FAR, .held = true};
 	estate->events[EVENTS_MAX - 1] = (struct event){.fd = LAST_HELD, .held = true};
-	estate->group.inbox[0].event_len = FAN_EVENT_METADATA_LEN;
-	estate->group.inbox[0].fd = INBOX;
-	estate->group.inbox[1].fd = 62; /* which was taken */
-	estate->group.inbox[2].event_len = FAN_EVENT_METADATA_LEN;
-	estate->group.inbox[2].fd = FAN_NOFD;
-	estate->group.inbox[GROUP_BATCH - 1].event_len = FAN_EVENT_METADATA_LEN;
-	estate->group.inbox[GROUP_BATCH - 1].fd = LAST_INBOX;
+	estate->group.queues[0].inbox[0].event_len = FAN_EVENT_METADATA_LEN;
+	estate->group.queues[0].inbox[0].fd = INBOX;
+	estate->group.queues[0].inbox[1].fd = 62; /* which was taken */
+	estate->group.queues[0].inbox[2].event_len = FAN_EVENT_METADATA_LEN;
+	estate->group.queues[0].inbox[2].fd = FAN_NOFD;
+	estate->group.queues[GROUP_QUEUES - 1].inbox[GROUP_BATCH - 1].event_len =
+		FAN_EVENT_METADATA_LEN;
+	estate->group.queues[GROUP_QUEUES - 1].inbox[GROUP_BATCH - 1].fd = LAST_INBOX;
 }
 
 /* In a process of its own, as nearly all it has open goes. Returns which descriptor, counted from
@@ -297,7 +308,7 @@ static int sweep(struct estate *estate, bool (*expected)(const struct estate *es
 	if (pid == 0) {
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 		for (int fd = STDERR_FILENO + 1; fd < PLACES_END; fd++)
-			if (fd != estate->group.fd && fd != estate->renames.fd)
+			if (!is_of_a_group(estate, fd))
 				(void)dup2(STDIN_FILENO, fd);
 		estate_sweep(estate);
 		for (int fd = PLACES_END - 1; fd >= 0; fd--)
@@ -318,7 +329,7 @@ static void what_is_not_of_the_estate_is_closed(void **state)
 
 static bool is_standard_or_group(const struct estate *estate, int fd)
 {
-	return fd <= STDERR_FILENO || fd == estate->group.fd || fd == estate->renames.fd;
+	return fd <= STDERR_FILENO || is_of_a_group(estate, fd);
 }
 
 static void an_estate_with_nothing_in_it_keeps_its_groups(void **state)

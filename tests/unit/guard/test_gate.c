@@ -686,7 +686,7 @@ static void what_is_no_longer_watched_may_have_been_closed_unseen(void **state)
 		ask(fixture, &probe, "users", LANE_DEMAND);
 		assert_true(is_known(&probe));
 
-		group_forget_all(fixture->gate.group);
+		watch_forget_all(&fixture->gate.watch);
 		if (i)
 			gate_mounts_changed(&fixture->gate);
 		else
@@ -823,51 +823,6 @@ static void only_what_is_watched_gets_a_mark(void **state)
 	assert_int_equal(fake.marks, 2);
 
 	verify(fixture, "file", VERDICT_INCOMPLETE);
-	assert_int_equal(fake.marks, 2);
-}
-
-/* Opens may have waited unread since all marks were taken back, however long ago that is. */
-static void who_waited_when_marks_were_taken_back_is_heard_before_the_next(void **state)
-{
-	struct fixture *fixture = *state;
-
-	memory_or_skip(fixture);
-	start_engine(fixture);
-	watch_scratch(fixture);
-	verify(fixture, "file", VERDICT_CLEAN);
-	assert_int_equal(fake.marks, 1);
-
-	fixture->gate.group->forgot_us = fixture->gate.group->let_go_us = clock_monotonic_us();
-	fixture->gate.group->unheard = 1;
-	pass_time(fixture, 60 * SECOND);
-	assert_answered(open_file(fixture, "file"), true);
-	assert_int_equal(fake.marks, 1);
-	pass_time(fixture, 2 * SECOND);
-	assert_answered(open_file(fixture, "file"), true);
-	assert_int_equal(fake.marks, 2);
-}
-
-/* Who waited holds on to the mark that was taken back until he has run. */
-static void who_was_held_when_marks_were_taken_back_runs_before_the_next(void **state)
-{
-	struct fixture *fixture = *state;
-	int fd;
-
-	memory_or_skip(fixture);
-	start_engine(fixture);
-	watch_scratch(fixture);
-	fd = open_file(fixture, "file");
-	fixture->gate.group->forgot_us = fixture->gate.group->let_go_us = clock_monotonic_us();
-	pass_time(fixture, 10 * SECOND);
-	send_verdict(fixture, VERDICT_CLEAN, "");
-	assert_answered(fd, true);
-	assert_answered(open_file(fixture, "file"), true);
-	assert_int_equal(fake.marks, 0);
-	pass_time(fixture, 2 * SECOND);
-	assert_answered(open_file(fixture, "file"), true);
-	assert_int_equal(fake.marks, 1);
-	/* Nobody else keeps others from it. */
-	verify(fixture, "other", VERDICT_CLEAN);
 	assert_int_equal(fake.marks, 2);
 }
 
@@ -1488,8 +1443,6 @@ int main(void)
 		TEST(a_file_that_changed_is_scanned_again_for_who_asks),
 		TEST(under_other_signatures_nothing_is_known),
 		TEST(only_what_is_watched_gets_a_mark),
-		TEST(who_waited_when_marks_were_taken_back_is_heard_before_the_next),
-		TEST(who_was_held_when_marks_were_taken_back_runs_before_the_next),
 		TEST(a_scan_joins_an_open_and_an_open_a_scan),
 		TEST(who_asks_is_told_when_it_cannot_be_scanned),
 		TEST(only_regular_files_that_are_somewhere_are_scanned),

@@ -186,7 +186,7 @@ static void while_nothing_is_read_nothing_is_vouched_for(void **state)
 	fd = open_file(fixture, "file");
 	assert_int_not_equal(scanned_by(fixture, 0), 0);
 	/* as when there is no room for another open */
-	assert_true(sd_event_source_set_enabled(fixture->gate.source, SD_EVENT_OFF) >= 0);
+	assert_true(sd_event_source_set_enabled(fixture->gate.sources[0], SD_EVENT_OFF) >= 0);
 	other = open_file(fixture, "other");
 	verdict.id = fixture->workers[0].scan;
 	fixture->workers[0].scan = 0;
@@ -196,7 +196,7 @@ static void while_nothing_is_read_nothing_is_vouched_for(void **state)
 	assert_answered(fd, true);
 	assert_false(knows(fixture, 'a'));
 	fixture->gate.started = true;
-	assert_true(sd_event_source_set_enabled(fixture->gate.source, SD_EVENT_ON) >= 0);
+	assert_true(sd_event_source_set_enabled(fixture->gate.sources[0], SD_EVENT_ON) >= 0);
 	run(fixture);
 	assert_held(other);
 	assert_true(knows(fixture, 'a'));

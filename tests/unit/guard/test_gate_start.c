@@ -77,7 +77,8 @@ static void end_gate(struct fixture *fixture)
 		request_free(&gate->requests, request);
 	}
 	request_table_deinit(&gate->requests);
-	gate->source = sd_event_source_disable_unref(gate->source);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		gate->sources[i] = sd_event_source_disable_unref(gate->sources[i]);
 	gate->sweeper = sd_event_source_disable_unref(gate->sweeper);
 	gate->settler = sd_event_source_disable_unref(gate->settler);
 	gate->visitor_source = sd_event_source_disable_unref(gate->visitor_source);
@@ -121,7 +122,7 @@ static int leave_in_inbox(struct fixture *fixture, unsigned place, uint64_t mask
 	int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : FAN_NOFD;
 
 	assert_true(!name || fd >= 0);
-	fixture->estate->group.inbox[place] = (struct fanotify_event_metadata){
+	fixture->estate->group.queues[0].inbox[place] = (struct fanotify_event_metadata){
 		.event_len = FAN_EVENT_METADATA_LEN,
 		.vers = FANOTIFY_METADATA_VERSION,
 		.metadata_len = FAN_EVENT_METADATA_LEN,
@@ -315,7 +316,7 @@ static void an_open_in_the_inbox_is_taken(void **state)
 
 	succeed(fixture, false);
 	assert_held(fd);
-	assert_int_equal(fixture->estate->group.inbox[GROUP_BATCH - 1].event_len, 0);
+	assert_int_equal(fixture->estate->group.queues[0].inbox[GROUP_BATCH - 1].event_len, 0);
 	assert_int_equal(fixture->gate.counters->opens, 1);
 	/* and what is read from now on does not touch it */
 	next = open_file(fixture, "file");
@@ -348,10 +349,10 @@ static void an_open_that_is_held_too_is_not_taken_twice(void **state)
 	int fd = open_file(fixture, "file");
 
 	(void)leave_in_inbox(fixture, 0, FAN_OPEN_PERM, "other");
-	close(fixture->estate->group.inbox[0].fd);
-	fixture->estate->group.inbox[0].fd = fd;
+	close(fixture->estate->group.queues[0].inbox[0].fd);
+	fixture->estate->group.queues[0].inbox[0].fd = fd;
 	succeed(fixture, false);
-	assert_int_equal(fixture->estate->group.inbox[0].event_len, 0);
+	assert_int_equal(fixture->estate->group.queues[0].inbox[0].event_len, 0);
 	assert_int_equal(fixture->gate.events.n_held, 1);
 	assert_int_equal(fixture->gate.counters->opens, 1);
 	start_engine(fixture);
@@ -370,7 +371,7 @@ static void nor_when_it_need_not_be_held_any_more(void **state)
 	fd = open_file(fixture, "file");
 	fake.now_us++;
 	other = open_file(fixture, "other");
-	fixture->estate->group.inbox[0] = (struct fanotify_event_metadata){
+	fixture->estate->group.queues[0].inbox[0] = (struct fanotify_event_metadata){
 		.event_len = FAN_EVENT_METADATA_LEN,
 		.mask = FAN_OPEN_PERM,
 		.fd = fd,
@@ -439,20 +440,6 @@ static void marks_are_dropped(void **state)
 	assert_int_equal(fixture->estate->group.epoch, epoch + 2);
 }
 
-/* Not before, or it would be for nothing. */
-static void what_was_marked_a_moment_ago_is_seen_to_when_the_marks_have_gone(void **state)
-{
-	struct fixture *fixture = *state;
-	struct recent_file *file = &fixture->estate->recent.files[0];
-
-	fixture->estate->group.epoch = 3; /* they had been taken back before */
-	file->marked_us = 1;
-	follow(fixture);
-	assert_int_equal(file->marked_us, 1);
-	gate_start(&fixture->gate);
-	assert_int_equal(file->marked_us, 0);
-}
-
 /* Where files are subscribed one by one, that ends with their marks. */
 static void without_marks_on_filesystems_closes_may_have_gone_unseen(void **state)
 {
@@ -493,7 +480,7 @@ static void a_close_after_writing_in_the_inbox_counts(void **state)
 	closed = leave_in_inbox(fixture, 5, FAN_CLOSE_WRITE, "users");
 	succeed(fixture, false);
 	assert_false(unit_fd_is_open(closed));
-	assert_int_equal(fixture->estate->group.inbox[5].event_len, 0);
+	assert_int_equal(fixture->estate->group.queues[0].inbox[5].event_len, 0);
 	start_engine(fixture);
 	fd = open_file(fixture, "users");
 	assert_held(fd);
@@ -689,7 +676,6 @@ int main(void)
 		TEST(nor_when_it_need_not_be_held_any_more),
 		TEST(what_was_verified_is_known),
 		TEST(marks_are_dropped),
-		TEST(what_was_marked_a_moment_ago_is_seen_to_when_the_marks_have_gone),
 		TEST(without_marks_on_filesystems_closes_may_have_gone_unseen),
 		TEST(closes_that_it_missed_are_missed),
 		TEST(a_close_after_writing_in_the_inbox_counts),
