@@ -352,7 +352,8 @@ void bypass_count(struct bypass *bypass, const struct conf *conf, const char *fi
 	struct bypass_directory *directory;
 	size_t length = path_parent_length(file);
 
-	if (!bypass->group->features.has[FEATURE_IGNORE_MARKS] || length >= PATH_MAX)
+	if (!bypass->group->features.has[FEATURE_IGNORE_MARKS] || length >= PATH_MAX ||
+	    !group_may_mark(bypass->group))
 		return;
 	bypass_notice(bypass);
 	directory = bypass_find(bypass, file, length);

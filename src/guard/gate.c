@@ -46,6 +46,9 @@
 #define LINGER_READS   32
 #define LINGER_BATCHES 64
 
+/* See gate_note_let_go(): who has been let go asks again at once. */
+#define LET_GO_US (100 * CLOCK_US_PER_MS)
+
 /* So long may scans go on when their engine has to make room for another one; but a third of the
  * hold timeout at most, so that some of it is left for the new engine. */
 #define RELEASE_US (5 * CLOCK_US_PER_SEC)
@@ -97,15 +100,21 @@ void gate_read_on(struct gate *gate)
 					  gate_is_busy(gate) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
-static void gate_arm_sweeper(struct gate *gate, uint64_t now)
+static void gate_arm_sweeper(struct gate *gate)
 {
 	int enabled = SD_EVENT_OFF;
 
 	(void)sd_event_source_get_enabled(gate->sweeper, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
-	(void)sd_event_source_set_time(gate->sweeper, now + SWEEP_INTERVAL_US);
+	(void)sd_event_source_set_time(gate->sweeper, clock_monotonic_us() + SWEEP_INTERVAL_US);
 	(void)sd_event_source_set_enabled(gate->sweeper, SD_EVENT_ONESHOT);
+}
+
+void gate_follow_phase(struct gate *gate)
+{
+	if (gate->group->phase != GROUP_HOME)
+		gate_arm_sweeper(gate);
 }
 
 /* Answers what waits for a request since arrived_by or longer. Each answer wakes all openers there
@@ -179,7 +188,6 @@ struct request *gate_request(struct gate *gate, int fd, const struct look *look,
 	/* What was known of it in other states is history. */
 	findings_forget(gate->findings, look->id, &look->state);
 	request->has_finding = look->finding != NULL;
-	request->began_us = clock_monotonic_us();
 	request->is_settled = file_state_settled(&look->state);
 	request->generation = pool_generation(gate->pool);
 	request->device = gate->location.device;
@@ -188,7 +196,7 @@ struct request *gate_request(struct gate *gate, int fd, const struct look *look,
 				 watch_has(&gate->watch, gate->location.device);
 	request->may_be_remembered =
 		gate->location.error == 0 && gate->location.times_tell_of_change;
-	gate_arm_sweeper(gate, clock_monotonic_us());
+	gate_arm_sweeper(gate);
 	return request;
 }
 
@@ -215,7 +223,8 @@ static void gate_note_use(struct gate *gate, const struct request *request, enum
 /* The file was verified, in the state that it is in now, and the kernel has forgotten. */
 static void gate_let_known(struct gate *gate, struct event *event, const struct look *look)
 {
-	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state)
+	int fd = gate->location.events_tell_of_change && file_state_settled(&look->state) &&
+				 group_may_mark(gate->group)
 			 ? fcntl(event->fd, F_DUPFD_CLOEXEC, 0)
 			 : -1;
 	struct file_state now;
@@ -273,6 +282,29 @@ static void gate_count_verdict(struct gate *gate, enum verdict verdict, bool all
 		gate_count_decided(gate, CONTROL_ON_FAILURE, allow, n);
 }
 
+/*
+ * Whoever is asked about by one of the two groups while another begins to ask too (group.h) may be
+ * asked about by that as well. Who was let through by the configuration must not be held as long
+ * again, nor what was found in his file be told twice.
+ */
+static void gate_note_let_go(struct gate *gate, struct file_id id)
+{
+	gate->let_go[gate->n_let_go++ % LET_GO_MAX] =
+		(struct let_go){.id = id, .until_us = clock_monotonic_us() + LET_GO_US};
+}
+
+static bool gate_was_let_go(const struct gate *gate, const struct event *event, struct file_id id)
+{
+	for (unsigned i = 0; i < LET_GO_MAX && event->queue == GROUP_LOWER; i++) {
+		const struct let_go *let_go = &gate->let_go[i];
+
+		if (let_go->id.inode == id.inode && let_go->id.device == id.device &&
+		    let_go->until_us > event->arrived_us)
+			return true;
+	}
+	return false;
+}
+
 bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id id,
 			 const struct wire_verdict *verdict)
 {
@@ -284,6 +316,8 @@ bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id 
 	}
 	event_answer(&gate->events, event, allow);
 	gate_count_verdict(gate, verdict->verdict, allow, 1);
+	if (allow)
+		gate_note_let_go(gate, id);
 	return allow;
 }
 
@@ -366,11 +400,18 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 	}
 }
 
-/* Whether it was made, or emptied, just now: there is nothing in it, and no verdict on that could
- * be remembered. Who unpacks an archive makes many. */
-static bool gate_is_just_made(const struct look *look)
+/* Answers for a file that was made, or emptied, just now: there is nothing in it, whoever opens it,
+ * and no verdict on that could be remembered. Who unpacks an archive makes many. */
+static bool gate_let_just_made(struct gate *gate, struct event *event)
 {
-	return look->state.size == 0 && !file_state_settled(&look->state);
+	struct file_state state;
+	struct file_id id;
+
+	if (file_stat(event->fd, &id, &state) < 0 || state.size || file_state_settled(&state))
+		return false;
+	gate->counters->verdicts[VERDICT_CLEAN]++;
+	event_answer(&gate->events, event, true);
+	return true;
 }
 
 /* Takes an open in scope and makes it wait for the verdict on its file. */
@@ -381,13 +422,12 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	bool is_new = false;
 
 	if (gate_look(gate, event->fd, &look) == 0) {
-		if (look.finding) {
-			gate_refuse_known(gate, event, opener, &look);
+		if (gate_was_let_go(gate, event, look.id)) {
+			event_answer(&gate->events, event, true);
 			return;
 		}
-		if (gate_is_just_made(&look)) {
-			gate->counters->verdicts[VERDICT_CLEAN]++;
-			event_answer(&gate->events, event, true);
+		if (look.finding) {
+			gate_refuse_known(gate, event, opener, &look);
 			return;
 		}
 		request = request_find(&gate->requests, look.id);
@@ -398,8 +438,6 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 		is_new = !request;
 		if (is_new)
 			request = gate_request(gate, event->fd, &look, LANE_OPEN);
-		if (is_new && request)
-			request->began_us = event->arrived_us;
 		if (request && !request->n_openers) {
 			gate_fill_origin(&request->origin, opener);
 			request->used = gate_expect_use(gate, request);
@@ -435,6 +473,8 @@ void gate_decide(struct gate *gate, struct event *event)
 			bypass_count(&gate->bypass, gate->conf, gate->location.path);
 		return;
 	}
+	if (gate_let_just_made(gate, event))
+		return;
 	opener_read(event->pid, &opener);
 	if (gate_opener_excluded(gate, &opener)) {
 		gate->counters->excluded++;
@@ -507,7 +547,7 @@ void gate_on_missed_close(struct gate *gate)
 	struct request *request, *next;
 
 	watch_forget_all(&gate->watch);
-	group_rest(gate->group);
+	gate_follow_phase(gate);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
@@ -813,6 +853,8 @@ static void gate_settle(struct gate *gate, struct request *request,
 		gate_name_exe(&request->origin);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
 	gate_count_verdict(gate, verdict->verdict, allow, answered);
+	if (allow && answered && verdict->verdict != VERDICT_CLEAN)
+		gate_note_let_go(gate, request->id);
 	if (request->n_openers || request->is_moved)
 		gate->counters->verdicts[verdict->verdict]++;
 	else if (request->lane == LANE_AHEAD)
@@ -927,6 +969,7 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 	gate->counters->timeouts += n;
 	gate_count_decided(gate, CONTROL_ON_TIMEOUT, allow, n);
 	if (allow) {
+		gate_note_let_go(gate, request->id);
 		request->timed_out = true;
 		pool_note(gate->pool, request);
 	} else {
@@ -964,9 +1007,11 @@ static int gate_on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 	pool_sweep(gate->pool, now);
 	gate_fail_waiting(gate);
 	gate_read_on(gate);
+	watch_tick(&gate->watch);
 
 	if (gate->requests.n_requests)
-		gate_arm_sweeper(gate, now);
+		gate_arm_sweeper(gate);
+	gate_follow_phase(gate);
 	return 0;
 }
 
@@ -1054,6 +1099,7 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
+	gate_follow_phase(gate);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
 		REQUEST_FOREACH (&gate->requests, request, next)
@@ -1074,6 +1120,7 @@ void gate_mounts_changed(struct gate *gate)
 	free(ids);
 	gate_check_closes(gate);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
+	gate_follow_phase(gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)

@@ -34,6 +34,14 @@ struct gate_callbacks {
 		       const struct wire_verdict *verdict);
 };
 
+#define LET_GO_MAX 16
+
+/* A file that was not found clean, and whose openers were let through. */
+struct let_go {
+	struct file_id id;
+	uint64_t until_us; /* monotonic */
+};
+
 struct gate {
 	sd_event *event;
 	struct estate *estate;
@@ -74,6 +82,8 @@ struct gate {
 	uint64_t read_us;    /* when this was done last; monotonic */
 	bool engine_down;    /* the supervisor cannot start an engine */
 	uint64_t read_error_quiet_until_us;
+	struct let_go let_go[LET_GO_MAX]; /* the last ones; see gate.c */
+	unsigned n_let_go;
 };
 
 /* gate_init() reads no event yet. The estate must outlive the gate. Returns 0, or a negative errno

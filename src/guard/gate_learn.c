@@ -85,7 +85,8 @@ int gate_on_settler(sd_event_source *source, void *userdata)
 /* Tells the kernel not to ask about a verified file. Writers must be locked out. */
 void gate_mark(struct gate *gate, int fd, struct file_id id, uint64_t device)
 {
-	if (pins_add(&gate->pins, fd, id, device) == 0 && group_ignore(gate->group, fd))
+	if (group_may_mark(gate->group) && pins_add(&gate->pins, fd, id, device) == 0 &&
+	    group_ignore(gate->group, fd))
 		gate->counters->marks++;
 }
 
@@ -214,6 +215,7 @@ static void gate_find_liar(struct gate *gate, const struct request *request,
 		  "content of files is believed any more",
 		  signature);
 	gate_on_distrusted(gate, voucher);
+	pool_retire(gate->pool, voucher);
 }
 
 /* What the verdict says about the same bytes in other files. */

@@ -27,9 +27,6 @@
 /* Who has been answered has run by then, on whatever machine. */
 #define GONE_ON_US CLOCK_US_PER_SEC
 
-/* See group_rest(). An opener waits 15 s where nothing else is configured. */
-#define REST_US (10 * CLOCK_US_PER_SEC)
-
 static unsigned group_watch_flags(const struct group *group)
 {
 	return group->features.has[FEATURE_FILESYSTEM_MARKS] ? FAN_MARK_FILESYSTEM : FAN_MARK_MOUNT;
@@ -46,19 +43,25 @@ static unsigned group_ignore_flags(const struct group *group)
 	return group->features.has[FEATURE_IGNORE_MARKS] ? FAN_MARK_IGNORE : FAN_MARK_IGNORED_MASK;
 }
 
+static int queue_init(struct group_queue *queue, unsigned class)
+{
+	queue->fd = fanotify_init(class | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE |
+					  FAN_UNLIMITED_MARKS,
+				  EVENT_FLAGS);
+	return queue->fd < 0 ? -errno : 0;
+}
+
 int group_init(struct group *group)
 {
-	for (unsigned i = 0; i < GROUP_QUEUES; i++)
-		group->queues[i].fd = -1;
-	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
-		group->queues[i].fd =
-			fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK |
-					      FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS,
-				      EVENT_FLAGS);
-		if (group->queues[i].fd < 0)
-			return -errno;
-	}
-	features_probe(&group->features, group->queues[0].fd, getenv("HOLDFAST_WITHOUT"));
+	int r;
+
+	group->queues[GROUP_LOWER].fd = -1;
+	r = queue_init(&group->queues[GROUP_UPPER], FAN_CLASS_PRE_CONTENT);
+	if (r == 0)
+		r = queue_init(&group->queues[GROUP_LOWER], FAN_CLASS_CONTENT);
+	if (r < 0)
+		return r;
+	features_probe(&group->features, group->queues[GROUP_UPPER].fd, getenv("HOLDFAST_WITHOUT"));
 	return 0;
 }
 
@@ -160,8 +163,7 @@ void group_answer(struct group *group, unsigned queue, int fd, bool allow)
 	do
 		n = write(group->queues[queue].fd, &response, sizeof(response));
 	while (n < 0 && errno == EINTR);
-	if (queue != group->current)
-		group->queues[queue].answered_us = clock_monotonic_us();
+	group->queues[queue].answered_us = clock_monotonic_us();
 }
 
 static int queue_mark(const struct group_queue *queue, unsigned flags, uint64_t mask, int fd,
@@ -170,63 +172,105 @@ static int queue_mark(const struct group_queue *queue, unsigned flags, uint64_t 
 	return fanotify_mark(queue->fd, flags, mask, fd, path) < 0 ? -errno : 0;
 }
 
-int group_watch(const struct group *group, unsigned queue, const char *path)
+static int queue_watch(const struct group *group, unsigned queue, unsigned what, const char *path)
 {
-	return queue_mark(&group->queues[queue], FAN_MARK_ADD | group_watch_flags(group),
-			  WATCH_MASK, AT_FDCWD, path);
+	return queue_mark(&group->queues[queue], what | group_watch_flags(group), WATCH_MASK,
+			  AT_FDCWD, path);
 }
 
-int group_unwatch(const struct group *group, unsigned queue, const char *path)
+static bool group_asks(const struct group *group, unsigned queue)
 {
-	return queue_mark(&group->queues[queue], FAN_MARK_REMOVE | group_watch_flags(group),
-			  WATCH_MASK, AT_FDCWD, path);
+	return queue == GROUP_UPPER ? group->phase != GROUP_DOWN : group->phase != GROUP_HOME;
+}
+
+int group_watch(const struct group *group, const char *path)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < GROUP_QUEUES && r == 0; i++)
+		if (group_asks(group, i))
+			r = queue_watch(group, i, FAN_MARK_ADD, path);
+	/* In this order, so that somebody asks all the time. */
+	for (unsigned i = 0; i < GROUP_QUEUES && r == 0; i++)
+		if (!group_asks(group, i))
+			(void)queue_watch(group, i, FAN_MARK_REMOVE, path);
+	return r;
+}
+
+int group_unwatch(const struct group *group, const char *path)
+{
+	int r = queue_watch(group, GROUP_UPPER, FAN_MARK_REMOVE, path),
+	    other = queue_watch(group, GROUP_LOWER, FAN_MARK_REMOVE, path);
+
+	return r < 0 ? other : r;
+}
+
+int group_watch_steadily(const struct group *group, const char *path)
+{
+	return queue_watch(group, GROUP_LOWER, FAN_MARK_ADD, path);
+}
+
+static bool group_enter(struct group *group, enum group_phase phase)
+{
+	group->phase_us = clock_monotonic_us();
+	group->phase = phase;
+	return true;
+}
+
+bool group_forget_all(struct group *group)
+{
+	group->epoch++;
+	return group->has_marked && group_enter(group, GROUP_DOWN);
 }
 
 /* Whether nobody waits for it, nor may have been answered and not have run yet. */
-static bool queue_is_free(const struct group_queue *queue)
+static bool queue_is_free(const struct group_queue *queue, uint64_t now)
 {
 	if (queue->n_held || queue_count_unread(queue))
 		return false;
 	for (unsigned i = 0; i < GROUP_BATCH; i++)
 		if (queue->inbox[i].event_len)
 			return false;
-	return !queue->answered_us || clock_monotonic_us() > queue->answered_us + GONE_ON_US;
+	return now > queue->answered_us + GONE_ON_US;
 }
 
-int group_next(const struct group *group)
+bool group_tick(struct group *group)
 {
-	for (unsigned i = 0; i < GROUP_QUEUES; i++)
-		if (i != group->current && queue_is_free(&group->queues[i]))
-			return (int)i;
-	return -1;
-}
+	uint64_t now = clock_monotonic_us();
 
-void group_turn(struct group *group, int next)
-{
-	if (next >= 0) {
-		group->queues[group->current].answered_us = clock_monotonic_us();
-		group->current = (unsigned)next;
+	/* Whoever had begun to open a file when the phase began has been asked about by then. */
+	if (now < group->phase_us + GONE_ON_US)
+		return false;
+	switch (group->phase) {
+	case GROUP_DOWN:
+		return !group->has_marked && queue_is_free(&group->queues[GROUP_UPPER], now) &&
+		       group_enter(group, GROUP_RETURNING);
+	case GROUP_RETURNING:
+		return group_enter(group, GROUP_HOME);
+	case GROUP_HOME:
+	default:
+		return false;
 	}
-	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
-		struct group_queue *queue = &group->queues[i];
-
-		if (queue->has_marked)
-			(void)queue_mark(queue, FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
-		queue->has_marked = false;
-	}
-	group->epoch++;
 }
 
-static struct group_queue *group_current(struct group *group)
+void group_flush(struct group *group)
 {
-	return &group->queues[group->current];
+	if (group->phase == GROUP_DOWN && group->has_marked) {
+		(void)queue_mark(&group->queues[GROUP_UPPER], FAN_MARK_FLUSH, 0, AT_FDCWD, NULL);
+		group->has_marked = false;
+	}
+}
+
+bool group_may_mark(const struct group *group)
+{
+	return group->phase != GROUP_DOWN;
 }
 
 /* On a file or a directory. */
-static int group_mark(struct group *group, unsigned flags, uint64_t mask, int fd, const char *path)
+static int group_mark(const struct group *group, unsigned flags, uint64_t mask, int fd,
+		      const char *path)
 {
-	group_current(group)->has_marked = true;
-	return queue_mark(group_current(group), flags, mask, fd, path);
+	return queue_mark(&group->queues[GROUP_UPPER], flags, mask, fd, path);
 }
 
 bool group_lock_out_writers(int fd)
@@ -239,11 +283,6 @@ void group_let_writers_in(int fd)
 	(void)fcntl(fd, F_SETLEASE, F_UNLCK);
 }
 
-static bool group_rests(const struct group *group)
-{
-	return clock_monotonic_us() < group->rests_until_us;
-}
-
 /*
  * A file is subscribed as well, for two reasons. Where mounts are marked, what is written through a
  * mount of another namespace would be closed without an event. And a mark that listens to something
@@ -252,16 +291,11 @@ static bool group_rests(const struct group *group)
  */
 bool group_ignore(struct group *group, int fd)
 {
-	if (group_rests(group) ||
-	    group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
+	group->has_marked = true;
+	if (group_mark(group, FAN_MARK_ADD | group_evictable(group), FAN_CLOSE_WRITE, fd, NULL) < 0)
 		return false;
 	return group_mark(group, FAN_MARK_ADD | group_ignore_flags(group) | group_evictable(group),
 			  IGNORE_MASK, fd, NULL) == 0;
-}
-
-void group_rest(struct group *group)
-{
-	group->rests_until_us = clock_monotonic_us() + REST_US;
 }
 
 static bool group_forget_at(struct group *group, int fd, const char *path)
@@ -296,8 +330,7 @@ bool group_forget_path_only(struct group *group, int fd)
 
 int group_pass_over(struct group *group, int directory)
 {
-	if (group_rests(group))
-		return -EAGAIN;
+	group->has_marked = true;
 	return group_mark(group,
 			  FAN_MARK_ADD | FAN_MARK_IGNORE | FAN_MARK_IGNORED_SURV_MODIFY |
 				  group_evictable(group),

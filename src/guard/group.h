@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * group: the fanotify groups, and the only place that asks the kernel about opens.
+ * group: the two fanotify groups, and the only place that asks the kernel about opens.
  *
- * One of them asks at a time; the others are called queues here, too, and give answers that are
- * still due. Whoever waits over a file holds on to its mark, and where that is taken back meanwhile
- * the kernel (seen on 6.18) lets everybody else open the file unasked until he goes on. So marks
- * are never taken back from the group that asks: when all are to go, another one without any begins
- * to ask, and takes no marks again until all who waited for its answers have gone on.
+ * Whoever waits over a file holds on to its mark, and where that is taken back meanwhile the kernel
+ * (seen on 6.18) lets everybody else open the file unasked until he goes on. So marks on files are
+ * never taken back from a group that asks: when all are to go, the lower group, which never marks a
+ * file, asks in place of the upper one until all whom that had asked have gone on. The kernel goes
+ * by the upper group first, by its class, so that
+ *
+ * - who is asked by the lower one holds on to no mark of the upper one (on older kernels, to which
+ *   one mark that was taken back is as good as another, he would let others in; and close() of the
+ *   upper group would wait for him)
+ * - an open is asked about in any case while the one takes the place of the other; maybe by both.
  *
  * Three kinds of mark, kept apart in mind and in code:
  *
@@ -32,18 +37,20 @@
 /* So many events are read at once. */
 #define GROUP_BATCH 64
 
-/* So often may all marks go while one opener waits. The kernel lets a user have 128 groups
- * (fs.fanotify.max_user_groups). */
-#define GROUP_QUEUES 8
+enum group_queue_name { GROUP_UPPER, GROUP_LOWER, GROUP_QUEUES };
 
-/* This one also asks about filesystems whose marks cannot be moved to another one, see remote.h. */
-#define GROUP_STEADY_QUEUE 0
+/* Who asks. */
+enum group_phase {
+	GROUP_HOME,	/* the upper group: files and directories can be marked */
+	GROUP_DOWN,	/* the lower one */
+	GROUP_RETURNING /* both, for a moment: as GROUP_HOME */
+};
 
+/* What the kernel keeps for one of the groups, and we with it. */
 struct group_queue {
 	int fd;
-	bool has_marked;      /* a file or a directory */
 	unsigned n_held;      /* opens that are not answered, see event.h */
-	uint64_t answered_us; /* when one was, or when it left off asking; monotonic */
+	uint64_t answered_us; /* when one was, the last time; monotonic */
 
 	/* Where the kernel puts events, so that none is ever in nobody's hands: what has a length
 	 * has been read, and group_take() has not been called for it. */
@@ -53,11 +60,12 @@ struct group_queue {
 /* In memory that outlives us, see estate.h. */
 struct group {
 	struct group_queue queues[GROUP_QUEUES];
-	unsigned current;	  /* the one that asks, and that marks are set in */
+	enum group_phase phase;
+	uint64_t phase_us; /* since when; monotonic */
+	bool has_marked;   /* a file or a directory */
+	unsigned epoch; /* counts group_forget_all(): whoever keeps a list of marks compares it */
 	struct features features; /* but FEATURE_OVERLAY_EVENTS, see group_sees_layers() */
 	bool overlay_probed;
-	unsigned epoch; /* counts how often all marks went: whoever keeps a list of them compares */
-	uint64_t rests_until_us; /* no file or directory is marked before; monotonic */
 };
 
 enum group_event_type {
@@ -107,22 +115,28 @@ int group_left(const struct group *group, unsigned queue, struct group_event *ev
 void group_answer(struct group *group, unsigned queue, int fd, bool allow);
 
 /*
- * group_watch() and group_unwatch() set and remove the mark of a queue on what path is on: its
- * superblock, or its mount where there is no FEATURE_FILESYSTEM_MARKS. Return 0 or a negative
- * errno.
+ * group_watch() marks what path is on: its superblock, or its mount where there is no
+ * FEATURE_FILESYSTEM_MARKS; for the group that asks, and no more for the other one. group_unwatch()
+ * takes that back. Return 0 or a negative errno: then those who asked before still do.
  */
-int group_watch(const struct group *group, unsigned queue, const char *path);
-int group_unwatch(const struct group *group, unsigned queue, const char *path);
+int group_watch(const struct group *group, const char *path);
+int group_unwatch(const struct group *group, const char *path);
+
+/* group_watch_steadily() does it for good, see remote.h: no file on there is ever marked. */
+int group_watch_steadily(const struct group *group, const char *path);
 
 /*
- * group_next() returns a queue that nobody waits for and that has marked nothing, so that it can be
- * the one that asks; -1: there is none. group_turn() makes it that one: whatever it is to watch
- * must be watched by then, and the marks of all others on files and directories are removed.
- * Without one, by -1, they are removed all the same: whoever waits then lets others in. See
- * watch_forget_all().
+ * group_forget_all() makes all marks on files and directories go, and group_tick() goes on with
+ * that: to be called now and then unless the phase is GROUP_HOME. Both return whether it is another
+ * phase now: then all that is watched must be, once more; and after that group_flush() removes the
+ * marks. See watch_forget_all().
  */
-int group_next(const struct group *group);
-void group_turn(struct group *group, int next);
+bool group_forget_all(struct group *group);
+bool group_tick(struct group *group);
+void group_flush(struct group *group);
+
+/* group_may_mark() says whether files and directories can be marked at present. */
+bool group_may_mark(const struct group *group);
 
 /*
  * group_lock_out_writers() takes a read lease on a file: granted only where nobody has it open for
@@ -134,13 +148,10 @@ void group_let_writers_in(int fd);
 
 /*
  * group_ignore() tells the kernel not to ask about this file until it is modified. Only with
- * writers locked out, and for the very bytes that were verified. Returns whether it was done.
+ * writers locked out, and for the very bytes that were verified. Only while group_may_mark().
+ * Returns whether it was done.
  */
 bool group_ignore(struct group *group, int fd);
-
-/* group_rest() sees to it that no file or directory is marked for a while: whoever can make all
- * marks go must not do so more often than there are queues for. */
-void group_rest(struct group *group);
 
 /* group_forget() takes that back for one file. Returns whether it was marked, or once has been. */
 bool group_forget(struct group *group, int fd);
@@ -150,7 +161,8 @@ bool group_forget_path_only(struct group *group, int fd);
 
 /*
  * group_pass_over() tells the kernel not to ask about the files directly in a directory, wherever
- * it is moved; group_look_into() takes that back. Needs FEATURE_IGNORE_MARKS. Return 0 or a
+ * it is moved; group_look_into() takes that back. Needs FEATURE_IGNORE_MARKS and group_may_mark().
+ * Return 0 or a
  * negative errno.
  */
 int group_pass_over(struct group *group, int directory);

@@ -863,6 +863,17 @@ void pool_note(struct pool *pool, const struct request *request)
 		}
 }
 
+void pool_retire(struct pool *pool, uint64_t serial)
+{
+	struct worker *worker;
+
+	if (!pool->current)
+		return;
+	DL_FOREACH (pool->current->workers, worker)
+		if (worker->serial == serial)
+			worker->scans = POOL_SCANS_MAX;
+}
+
 /* --- what there is --- */
 
 int32_t pool_engine(const struct pool *pool)

@@ -93,6 +93,9 @@ void pool_set_user(struct pool *pool, uid_t uid);
  * answered before the verdict: a successor must know. */
 void pool_note(struct pool *pool, const struct request *request);
 
+/* pool_retire() has a worker replaced as soon as it has nothing to do, if it is there still. */
+void pool_retire(struct pool *pool, uint64_t serial);
+
 /* pool_engine() returns the pid of the current engine; 0: there is none. */
 int32_t pool_engine(const struct pool *pool);
 

@@ -35,7 +35,7 @@ static void *task_run(void *argument)
 {
 	struct task *task = argument;
 
-	task->mark.result = group_watch(&task->group, GROUP_STEADY_QUEUE, task->point);
+	task->mark.result = group_watch_steadily(&task->group, task->point);
 	(void)!write(task->results, &task->mark, sizeof(task->mark));
 	close(task->results);
 	free(task);

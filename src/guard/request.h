@@ -83,15 +83,14 @@ struct request {
 	bool afresh;		 /* somebody wants it scanned though its content may be known */
 	struct request_content content;
 
-	bool waiting;	   /* in the queue; else a worker has it */
-	bool stale;	   /* written to, or joined under newer signatures, since the scan began */
-	bool timed_out;	   /* an opener was answered before the verdict */
-	bool was_starved;  /* it ran out of time at low priority: not at that again */
-	unsigned losses;   /* workers lost over it, for whatever reason */
-	unsigned crashes;  /* those of them that ended of themselves */
-	bool has_finding;  /* something was known against the file in this state */
-	uint64_t began_us; /* when the first who wants it came; monotonic */
-	unsigned rescans;  /* scans begun again because it changed */
+	bool waiting;	  /* in the queue; else a worker has it */
+	bool stale;	  /* written to, or joined under newer signatures, since the scan began */
+	bool timed_out;	  /* an opener was answered before the verdict */
+	bool was_starved; /* it ran out of time at low priority: not at that again */
+	unsigned losses;  /* workers lost over it, for whatever reason */
+	unsigned crashes; /* those of them that ended of themselves */
+	bool has_finding; /* something was known against the file in this state */
+	unsigned rescans; /* scans begun again because it changed */
 	unsigned generation; /* of the signatures that the scan began with */
 
 	struct request *prev, *next;	       /* in the queue */

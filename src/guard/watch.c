@@ -7,12 +7,14 @@
 #include "../common/match.h"
 #include "../common/path.h"
 #include "../common/policy.h"
+#include "file.h"
 #include "overlay.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *watch_kind_name(enum watch_kind kind)
 {
@@ -80,7 +82,7 @@ static int watch_add_mark(struct watch *watch, const struct mount *mount, uint64
 	if (!larger)
 		return -ENOMEM;
 	watch->marks = larger;
-	r = group_watch(watch->group, watch->group->current, mount->point);
+	r = group_watch(watch->group, mount->point);
 	if (r < 0)
 		return r;
 	mark.renames_watched = !mount_id && watch_renames_on(watch, mark.device);
@@ -109,7 +111,7 @@ static int watch_mark(struct watch *watch, const struct mount *mount, enum watch
 	return r;
 }
 
-static void watch_renames_off(struct watch *watch, const struct mounts *now, uint64_t device)
+static void watch_renames_off(const struct watch *watch, const struct mounts *now, uint64_t device)
 {
 	for (size_t i = 0; i < now->n; i++)
 		if (now->mounts[i].id && now->mounts[i].device == device &&
@@ -117,41 +119,70 @@ static void watch_renames_off(struct watch *watch, const struct mounts *now, uin
 			renames_unwatch(watch->renames, now->mounts[i].point);
 }
 
-/* Where a mark can be set and removed by path; NULL: nowhere. */
-static const char *watch_mark_path(const struct watch_mark *mark, const struct mounts *mounts)
+static const struct mount *watch_mark_mount(const struct watch_mark *mark,
+					    const struct mounts *mounts)
 {
 	const struct mount *there = mark->mount_id ? mounts_find(mounts, mark->mount_id)
 						   : mounts_showing(mounts, mark->device);
 
-	return there && there->is_reachable ? there->point : NULL;
+	return there && there->is_reachable ? there : NULL;
 }
 
-/* Has all queues but this one leave off asking about what path is on. */
-static void watch_leave_to(const struct group *group, unsigned queue, const char *path)
+/* Something else may have been mounted there since the mounts were read: that must not be marked,
+ * nor asked. */
+static int watch_mount_again(const struct group *group, const struct mount *mount)
 {
-	for (unsigned i = 0; i < GROUP_QUEUES; i++)
-		if (i != queue)
-			(void)group_unwatch(group, i, path);
+	int fd = file_open_directory(mount->point, mount->id, true), r;
+	char name[32];
+
+	/* It is a file, or this kernel cannot promise any of that. */
+	if (fd == -ENOTDIR || fd == -ENOSYS || fd == -EINVAL)
+		return group_watch(group, mount->point);
+	if (fd < 0)
+		return fd;
+	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	r = group_watch(group, name);
+	close(fd);
+	return r;
+}
+
+/* Has everything that is watched be so by the group that asks now. */
+static void watch_all_again(const struct watch *watch, const struct mounts *mounts)
+{
+	char escaped[512];
+
+	for (size_t i = 0; i < watch->n_marks; i++) {
+		const struct mount *mount = watch_mark_mount(&watch->marks[i], mounts);
+		int r = mount ? watch_mount_again(watch->group, mount) : 0;
+
+		if (r < 0)
+			log_warning(
+				"%s: opens there are asked about as before, which makes them slow "
+				"until it is mounted again: %s",
+				line_escape(escaped, sizeof(escaped), mount->point), strerror(-r));
+	}
+	group_flush(watch->group);
 }
 
 void watch_forget_all(const struct watch *watch)
 {
-	struct group *group = watch->group;
-	int next =
-		group->queues[group->current].has_marked ? group_next(group) : (int)group->current;
+	if (group_forget_all(watch->group))
+		watch_all_again(watch, &watch->mounts);
+}
 
-	if (next < 0)
-		log_error("openers have waited since before all marks were taken back the last "
-			  "%u times: whoever opens the same files is let in until they go on",
-			  GROUP_QUEUES - 1);
-	for (size_t i = 0; i < watch->n_marks && next >= 0; i++) {
-		const char *path = watch_mark_path(&watch->marks[i], &watch->mounts);
+void watch_tick(const struct watch *watch)
+{
+	if (group_tick(watch->group))
+		watch_all_again(watch, &watch->mounts);
+}
 
-		/* In this order, so that somebody asks all the time. */
-		if (path && group_watch(group, (unsigned)next, path) == 0)
-			watch_leave_to(group, (unsigned)next, path);
-	}
-	group_turn(group, next);
+/* Whether anything is in watch that is not in other. */
+static bool watch_misses(const struct watch *watch, const struct watch *other)
+{
+	for (size_t i = 0; i < watch->n_marks; i++)
+		if (!watch_find_mark(other, watch->marks[i].device, watch->marks[i].mount_id))
+			return true;
+	return false;
 }
 
 /*
@@ -159,26 +190,23 @@ void watch_forget_all(const struct watch *watch)
  * path: what cannot be reached any more keeps it, which costs a little. What is not watched can
  * change without our knowing: nothing is to be remembered of it when it is watched again.
  */
-static void watch_remove_missing(struct watch *watch, const struct watch *other,
+static void watch_remove_missing(const struct watch *watch, const struct watch *other,
 				 const struct mounts *now)
 {
-	bool is_missing = false;
-
+	if (!watch_misses(watch, other))
+		return;
+	if (group_forget_all(watch->group))
+		watch_all_again(other, now);
 	for (size_t i = 0; i < watch->n_marks; i++) {
 		const struct watch_mark *mark = &watch->marks[i];
-		const char *path = watch_mark_path(mark, now);
+		const struct mount *there = watch_mark_mount(mark, now);
 
-		if (watch_find_mark(other, mark->device, mark->mount_id))
+		if (!there || watch_find_mark(other, mark->device, mark->mount_id))
 			continue;
-		is_missing = true;
-		if (!path)
-			continue;
-		watch_leave_to(watch->group, GROUP_QUEUES, path);
+		(void)group_unwatch(watch->group, there->point);
 		if (mark->renames_watched)
 			watch_renames_off(watch, now, mark->device);
 	}
-	if (is_missing)
-		watch_forget_all(other);
 }
 
 /* --- places --- */

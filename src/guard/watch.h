@@ -72,10 +72,11 @@ int watch_apply(struct watch *watch, const struct conf *conf, bool strict, char 
 
 /*
  * watch_forget_all() removes all marks from files and directories: what they rest on is no longer
- * so. Another of the kernel's groups asks from then on, see group.h. One that cannot be reached by
- * path any more is asked about by the one before, too.
+ * so. For a while no other can be set, see group.h; watch_tick() ends that, and is called now and
+ * then unless the group's phase is GROUP_HOME.
  */
 void watch_forget_all(const struct watch *watch);
+void watch_tick(const struct watch *watch);
 
 /* watch_include() returns the place of an include rule; NULL: nothing is watched, as in mode
  * off. */

@@ -123,10 +123,10 @@ def test_a_worker_has_nothing_open_but_its_socket(service):
 
 @ROLES
 def test_only_guards_hold_the_fanotify_groups(service, role):
-    """Whoever else held the one of opens would keep openers waiting after their death. The other is of moves."""
+    """Whoever else held the two of opens would keep openers waiting after their death. The other is of moves."""
     for pid in service.pids(role):
         groups = [what for what in descriptors(pid).values() if "fanotify" in what]
-        assert len(groups) == (2 if role in ("guard", "stdby") else 0), f"{role}: {groups}"
+        assert len(groups) == (3 if role in ("guard", "stdby") else 0), f"{role}: {groups}"
 
 
 @pytest.mark.parametrize("role", ["engine", "worker", "guard", "stdby"])

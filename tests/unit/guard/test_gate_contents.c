@@ -622,6 +622,24 @@ static void a_worker_that_has_been_there_for_long_is_replaced_too(void **state)
 	assert_true(is_let_go(fixture, 0));
 }
 
+static void so_is_one_that_has_lied(void **state)
+{
+	struct fixture *fixture = *state;
+	struct probe probe;
+	int32_t pid = 0;
+
+	log_set_sink(silent, NULL);
+	begin(fixture);
+	open_clean(fixture, "file", 0, 'a');
+	ask_afresh(fixture, &probe, "third");
+	assert_int_equal(n_asked(fixture, &pid), 0);
+	answer(fixture, 0, 'a', VERDICT_INFECTED, WIRE_VERDICT_HASHED);
+	open_clean(fixture, "other", 0, 'b');
+	assert_int_equal(n_asked(fixture, &pid), 1);
+	assert_int_equal(pid, fixture->workers[0].pid);
+	log_set_sink(NULL, NULL);
+}
+
 /* The one that has come then is in its place all the same. */
 static void one_that_ends_before_it_is_let_go_keeps_no_other_from_being_replaced(void **state)
 {
@@ -698,6 +716,7 @@ int main(void)
 		TEST(without_a_table_there_is_nothing_to_send),
 		TEST(after_many_scans_a_worker_is_let_go_once_there_is_another),
 		TEST(a_worker_that_has_been_there_for_long_is_replaced_too),
+		TEST(so_is_one_that_has_lied),
 		TEST(one_that_ends_before_it_is_let_go_keeps_no_other_from_being_replaced),
 		TEST(they_are_not_all_replaced_at_once),
 	};

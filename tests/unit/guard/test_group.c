@@ -3,7 +3,6 @@
 #include "../../../src/guard/group.h"
 #include "../support/unit.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
@@ -65,100 +64,132 @@ static void ask(struct fixture *fixture, unsigned queue)
 	assert_int_equal(write(fixture->kernel[queue], &event, sizeof(event)), sizeof(event));
 }
 
-/* Every queue but this one and the current one is waited for. */
-static void occupy_all_but(struct fixture *fixture, unsigned queue)
+/* All marks go while an opener waits for the upper group; what is watched was watched again. */
+static void leave_upper(struct group *group)
 {
-	for (unsigned i = 0; i < GROUP_QUEUES; i++)
-		fixture->group.queues[i].n_held = i != queue;
+	group->has_marked = true;
+	assert_true(group_forget_all(group));
+	group_flush(group);
+	assert_int_equal(group->phase, GROUP_DOWN);
 }
 
-static void another_queue_comes_next(void **state)
+static bool ticks_after(struct group *group, unsigned seconds)
 {
-	struct fixture *fixture = *state;
-	struct group *group = &fixture->group;
-	int next = group_next(group);
+	fake.now_us += seconds * CLOCK_US_PER_SEC;
+	return group_tick(group);
+}
 
-	assert_int_not_equal(next, group->current);
-	assert_in_range(next, 0, GROUP_QUEUES - 1);
-	group_turn(group, next);
-	assert_int_equal(group->current, next);
+static void where_nothing_is_marked_nobody_takes_over(void **state)
+{
+	struct group *group = &((struct fixture *)*state)->group;
+
+	assert_false(group_forget_all(group));
+	assert_int_equal(group->phase, GROUP_HOME);
 	assert_int_equal(group->epoch, 1);
+	assert_false(ticks_after(group, 60));
 }
 
-static void one_with_an_opener_that_is_held_does_not_come_next(void **state)
+static void the_lower_one_asks_for_a_while_and_then_both(void **state)
 {
-	struct fixture *fixture = *state;
+	struct group *group = &((struct fixture *)*state)->group;
 
-	occupy_all_but(fixture, 3);
-	assert_int_equal(group_next(&fixture->group), 3);
-	fixture->group.queues[3].n_held = 1;
-	assert_int_equal(group_next(&fixture->group), -1);
+	assert_true(group_may_mark(group));
+	leave_upper(group);
+	assert_false(group_may_mark(group));
+	assert_false(group_tick(group));
+	assert_true(ticks_after(group, 2));
+	assert_int_equal(group->phase, GROUP_RETURNING);
+	assert_true(group_may_mark(group));
+	assert_false(group_tick(group));
+	assert_true(ticks_after(group, 2));
+	assert_int_equal(group->phase, GROUP_HOME);
+	assert_false(ticks_after(group, 60));
 }
 
-static void nor_does_one_whose_opener_is_unread(void **state)
+static void marks_go_when_the_upper_one_no_longer_asks(void **state)
+{
+	struct group *group = &((struct fixture *)*state)->group;
+
+	group->has_marked = true;
+	group_flush(group);
+	assert_true(group->has_marked);
+	assert_true(group_forget_all(group));
+	assert_true(group->has_marked);
+	/* a guard that is killed here leaves that to the next one */
+	assert_false(ticks_after(group, 60));
+	assert_true(group_forget_all(group));
+	group_flush(group);
+	assert_false(group->has_marked);
+	assert_true(ticks_after(group, 2));
+}
+
+static void while_an_opener_is_held_the_upper_one_does_not_ask(void **state)
+{
+	struct group *group = &((struct fixture *)*state)->group;
+
+	group->queues[GROUP_UPPER].n_held = 1;
+	leave_upper(group);
+	assert_false(ticks_after(group, 60));
+	group->queues[GROUP_UPPER].n_held = 0;
+	assert_true(group_tick(group));
+}
+
+static void nor_while_one_is_unread(void **state)
 {
 	struct fixture *fixture = *state;
 	struct group_event events[GROUP_BATCH];
 	bool lost;
 
-	occupy_all_but(fixture, 3);
-	ask(fixture, 3);
+	ask(fixture, GROUP_UPPER);
 	assert_true(group_has_unread(&fixture->group));
-	assert_int_equal(group_next(&fixture->group), -1);
-	/* nor one that is read and in nobody's hands */
-	assert_int_equal(group_read(&fixture->group, 3, events, &lost), 1);
+	leave_upper(&fixture->group);
+	assert_false(ticks_after(&fixture->group, 60));
+	/* nor while one is read and in nobody's hands */
+	assert_int_equal(group_read(&fixture->group, GROUP_UPPER, events, &lost), 1);
 	assert_false(group_has_unread(&fixture->group));
-	assert_int_equal(events[0].queue, 3);
-	assert_int_equal(group_next(&fixture->group), -1);
+	assert_int_equal(events[0].queue, GROUP_UPPER);
+	assert_false(ticks_after(&fixture->group, 60));
 	group_take(&fixture->group, &events[0]);
-	assert_int_equal(group_next(&fixture->group), 3);
+	assert_true(ticks_after(&fixture->group, 60));
 }
 
-/* Who has been answered may not have run, and holds on to what was marked. */
-static void nor_does_one_that_asked_a_moment_ago(void **state)
+/* He may not have run, and holds on to what was marked. */
+static void nor_right_after_one_was_answered(void **state)
 {
-	struct fixture *fixture = *state;
-	struct group *group = &fixture->group;
+	struct group *group = &((struct fixture *)*state)->group;
 
-	group_turn(group, 3);
-	group_turn(group, 4);
-	occupy_all_but(fixture, 3);
-	assert_int_equal(group_next(group), -1);
-	fake.now_us += 2 * CLOCK_US_PER_SEC;
-	assert_int_equal(group_next(group), 3);
-	group_answer(group, 3, FAN_NOFD, true);
-	assert_int_equal(group_next(group), -1);
-	fake.now_us += 2 * CLOCK_US_PER_SEC;
-	assert_int_equal(group_next(group), 3);
+	leave_upper(group);
+	fake.now_us += 60 * CLOCK_US_PER_SEC;
+	group_answer(group, GROUP_UPPER, FAN_NOFD, true);
+	assert_false(group_tick(group));
+	assert_true(ticks_after(group, 2));
 }
 
-/* Then it is the marks that count. */
-static void without_a_next_one_the_marks_go_all_the_same(void **state)
+/* It marks no files, so nobody who waits for it holds on to one. */
+static void who_waits_for_the_lower_one_does_not_matter(void **state)
 {
-	struct fixture *fixture = *state;
+	struct group *group = &((struct fixture *)*state)->group;
 
-	fixture->group.queues[0].has_marked = true;
-	fixture->group.queues[5].has_marked = true;
-	group_turn(&fixture->group, -1);
-	assert_int_equal(fixture->group.current, 0);
-	assert_false(fixture->group.queues[0].has_marked);
-	assert_false(fixture->group.queues[5].has_marked);
-	assert_int_equal(fixture->group.epoch, 1);
+	leave_upper(group);
+	group->queues[GROUP_LOWER].n_held = 1;
+	ask(*state, GROUP_LOWER);
+	assert_true(group_has_unread(group));
+	assert_true(ticks_after(group, 2));
+	assert_true(ticks_after(group, 2));
+	assert_int_equal(group->phase, GROUP_HOME);
 }
 
-static void while_it_rests_nothing_is_marked(void **state)
+static void marks_may_go_again_at_any_time(void **state)
 {
-	struct fixture *fixture = *state;
-	struct group *group = &fixture->group;
+	struct group *group = &((struct fixture *)*state)->group;
 
-	group_rest(group);
-	assert_false(group_ignore(group, STDIN_FILENO));
-	assert_int_equal(group_pass_over(group, STDIN_FILENO), -EAGAIN);
-	assert_false(group->queues[0].has_marked);
-	fake.now_us += 3600 * CLOCK_US_PER_SEC;
-	/* it is tried, on what is no group of the kernel's */
-	assert_int_equal(group_pass_over(group, STDIN_FILENO), -EINVAL);
-	assert_true(group->queues[0].has_marked);
+	leave_upper(group);
+	assert_false(group_forget_all(group));
+	assert_int_equal(group->phase, GROUP_DOWN);
+	assert_true(ticks_after(group, 2));
+	leave_upper(group);
+	assert_true(ticks_after(group, 2));
+	assert_int_equal(group->epoch, 3);
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -166,12 +197,14 @@ static void while_it_rests_nothing_is_marked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(another_queue_comes_next),
-		TEST(one_with_an_opener_that_is_held_does_not_come_next),
-		TEST(nor_does_one_whose_opener_is_unread),
-		TEST(nor_does_one_that_asked_a_moment_ago),
-		TEST(without_a_next_one_the_marks_go_all_the_same),
-		TEST(while_it_rests_nothing_is_marked),
+		TEST(where_nothing_is_marked_nobody_takes_over),
+		TEST(the_lower_one_asks_for_a_while_and_then_both),
+		TEST(marks_go_when_the_upper_one_no_longer_asks),
+		TEST(while_an_opener_is_held_the_upper_one_does_not_ask),
+		TEST(nor_while_one_is_unread),
+		TEST(nor_right_after_one_was_answered),
+		TEST(who_waits_for_the_lower_one_does_not_matter),
+		TEST(marks_may_go_again_at_any_time),
 	};
 
 	return cmocka_run_group_tests_name("group", tests, NULL, NULL);
