@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * holdfast-guard: owns the fanotify group and decides over each open. Started by holdfastd, which
+ * holdfast-guard: owns the fanotify groups and decides over each open. Started by holdfastd, which
  * holds the other end of descriptor 3.
  */
 #include "../common/drop.h"
@@ -17,7 +17,7 @@
 /*
  * What the guard does with each, and nothing else needs a capability:
  *
- * - SYS_ADMIN: making the fanotify group, marking filesystems
+ * - SYS_ADMIN: making the fanotify groups, marking filesystems
  * - DAC_READ_SEARCH: reaching include paths, and marking files, that only their owner may read
  * - SYS_PTRACE: reading /proc/PID/exe of other users' processes
  * - IPC_LOCK: staying in memory

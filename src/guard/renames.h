@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * renames: a second fanotify group, which reports which directories were moved. It holds nobody,
+ * renames: one more fanotify group, which reports which directories were moved. It holds nobody,
  * so its events come after the fact. Needs FEATURE_RENAME_WATCH.
  */
 #include <stdbool.h>

@@ -63,6 +63,39 @@ def test_who_waits_over_a_rewritten_file_lets_nobody_else_in(place, volume, clea
     assert first.opened().error == second.opened().error == "EPERM"
 
 
+def mark(service, path):
+    """Has the kernel told not to ask about a clean file."""
+    marks = service.status()["counters"]["marks"]
+    wait_until(lambda: open_as(NOBODY, path).content and service.status()["counters"]["marks"] > marks, "it is marked")
+
+
+def test_who_is_let_go_at_the_deadline_is_not_held_again(place, volume, clean):
+    """After a takeover another of the guard's groups asks about those who were asked about before."""
+    service = start(place, volume, hold_timeout="2s", on_timeout="allow")
+    mark(service, clean)
+    other = volume.write("home/other", CLEAN)
+    service.stop_workers()
+    opener = open_held(place, other)
+    service.lose_guard()
+    assert opener.opened().content == CLEAN
+    assert service.status()["counters"]["timeouts"] == 1
+
+
+def is_asked_about(service, path):
+    opens = service.status()["counters"]["opens"]
+    assert open_as(NOBODY, path).content == CLEAN
+    return service.status()["counters"]["opens"] > opens
+
+
+def test_marks_are_set_again_after_a_takeover(place, volume, clean):
+    service = start(place, volume)
+    mark(service, clean)
+    service.lose_guard()
+    assert is_asked_about(service, clean)
+    mark(service, clean)
+    wait_until(lambda: not is_asked_about(service, clean), "only those ask who heed the mark")
+
+
 @pytest.mark.parametrize("volume", ALL_FILESYSTEMS, indirect=True)
 def test_whoever_is_held_when_the_guard_is_killed_gets_the_right_answer(place, volume, infected, clean):
     service = start(place, volume)
