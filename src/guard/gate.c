@@ -43,7 +43,7 @@
  * reads, as others have to have their turn.
  */
 #define IN_A_ROW_US    100
-#define LINGER_READS   32
+#define LINGER_READS   64
 #define LINGER_BATCHES 64
 
 /* See gate_note_let_go(): who has been let go asks again at once. */
@@ -400,14 +400,15 @@ static void gate_begin(struct gate *gate, struct request *request, bool is_new)
 	}
 }
 
-/* Answers for a file that was made, or emptied, just now: there is nothing in it, whoever opens it,
- * and no verdict on that could be remembered. Who unpacks an archive makes many. */
+/* Answers for the file of gate->location if it was made, or emptied, just now: there is nothing in
+ * it, whoever opens it, and no verdict on that could be remembered. Who unpacks an archive makes
+ * many. */
 static bool gate_let_just_made(struct gate *gate, struct event *event)
 {
-	struct file_state state;
-	struct file_id id;
+	const struct file_state *state = &gate->location.state;
 
-	if (file_stat(event->fd, &id, &state) < 0 || state.size || file_state_settled(&state))
+	/* What a server says of size and times may be old. */
+	if (!gate->location.events_tell_of_change || state->size || file_state_settled(state))
 		return false;
 	gate->counters->verdicts[VERDICT_CLEAN]++;
 	event_answer(&gate->events, event, true);

@@ -108,6 +108,9 @@ int group_read(struct group *group, unsigned queue, struct group_event *events, 
 	int n, unread = (int)queue_count_unread(from), error;
 	ssize_t length;
 
+	*ret_lost = false;
+	if (!unread)
+		return 0;
 	/* All of one length: none of the FAN_REPORT_ flags that add records is set. */
 	length = read(from->fd, from->inbox, sizeof(from->inbox));
 	error = errno;

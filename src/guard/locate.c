@@ -147,6 +147,7 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	    struct location *location)
 {
 	char inside[LOCATION_PATH_MAX];
+	struct file_id id;
 	struct statx file;
 	struct search search = {
 		.mounts = mounts, .conf = conf, .rule = rule, .file = &file, .inside = inside};
@@ -156,12 +157,14 @@ void locate(const struct mounts *mounts, const struct conf *conf, locate_rule ru
 	location->scope = POLICY_NOT_INCLUDED;
 	location->events_tell_of_change = location->times_tell_of_change = false;
 	location->kind = FILESYSTEM_LOCAL;
+	location->state = (struct file_state){0};
 	location->error = file_path(fd, location->path, sizeof(location->path));
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
-		  STATX_TYPE | STATX_INO | STATX_NLINK | STATX_MNT_ID, &file) < 0) {
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID,
+		  &file) < 0) {
 		location->error = -errno;
 		return;
 	}
+	file_of_statx(&file, &id, &location->state);
 
 	search.mount = mounts_find(mounts, file.stx_mnt_id);
 	search.is_ours = search.mount && location->error == 0 &&

@@ -14,6 +14,7 @@
 #include "../common/filesystem.h"
 #include "../common/mounts.h"
 #include "../common/policy.h"
+#include "file.h"
 
 #include <limits.h>
 
@@ -27,6 +28,7 @@ struct location {
 	bool events_tell_of_change; /* no other machine or program changes its files unseen */
 	enum filesystem_kind kind;  /* of its filesystem */
 	bool times_tell_of_change;  /* each change is seen in its times, which nobody can set */
+	struct file_state state;    /* as it was just now; all zero where that is not known */
 	/* A name that is in scope; where none is, the one it was opened by; where that is not one
 	 * of ours, any, or one for people. */
 	char path[LOCATION_PATH_MAX];
