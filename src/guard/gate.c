@@ -111,7 +111,8 @@ static void gate_arm_sweeper(struct gate *gate)
 	(void)sd_event_source_set_enabled(gate->sweeper, SD_EVENT_ONESHOT);
 }
 
-void gate_follow_phase(struct gate *gate)
+/* Until the upper group asks alone again each open is an event, and brings us here. */
+static void gate_follow_phase(struct gate *gate)
 {
 	if (gate->group->phase != GROUP_HOME)
 		gate_arm_sweeper(gate);
@@ -283,24 +284,36 @@ static void gate_count_verdict(struct gate *gate, enum verdict verdict, bool all
 }
 
 /*
- * Whoever is asked about by one of the two groups while another begins to ask too (group.h) may be
- * asked about by that as well. Who was let through by the configuration must not be held as long
- * again, nor what was found in his file be told twice.
+ * Whoever was asked about by the upper group while the lower one had begun to ask, too (group.h),
+ * is asked about by that as well. Who was let go at the deadline must not be held as long again.
+ * That is for the very process: for others what has become of the file meanwhile counts.
  */
-static void gate_note_let_go(struct gate *gate, struct file_id id)
+static void gate_note_let_go(struct gate *gate, const struct request *request, uint64_t arrived_by)
 {
-	gate->let_go[gate->n_let_go++ % LET_GO_MAX] =
-		(struct let_go){.id = id, .until_us = clock_monotonic_us() + LET_GO_US};
+	const struct event *event;
+
+	if (gate->group->phase == GROUP_HOME)
+		return;
+	DL_FOREACH (request->events, event)
+		if (event->arrived_us <= arrived_by && event->queue == GROUP_UPPER)
+			gate->let_go[gate->n_let_go++ % LET_GO_MAX] = (struct let_go){
+				.id = request->id,
+				.pid = event->pid,
+				.until_us = clock_monotonic_us() + LET_GO_US,
+			};
 }
 
-static bool gate_was_let_go(const struct gate *gate, const struct event *event, struct file_id id)
+/* Only once. */
+static bool gate_was_let_go(struct gate *gate, const struct event *event, struct file_id id)
 {
 	for (unsigned i = 0; i < LET_GO_MAX && event->queue == GROUP_LOWER; i++) {
-		const struct let_go *let_go = &gate->let_go[i];
+		struct let_go *let_go = &gate->let_go[i];
 
-		if (let_go->id.inode == id.inode && let_go->id.device == id.device &&
-		    let_go->until_us > event->arrived_us)
+		if (let_go->until_us > event->arrived_us && let_go->pid == event->pid &&
+		    let_go->id.inode == id.inode && let_go->id.device == id.device) {
+			let_go->until_us = 0;
 			return true;
+		}
 	}
 	return false;
 }
@@ -316,8 +329,6 @@ bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id 
 	}
 	event_answer(&gate->events, event, allow);
 	gate_count_verdict(gate, verdict->verdict, allow, 1);
-	if (allow)
-		gate_note_let_go(gate, id);
 	return allow;
 }
 
@@ -423,12 +434,12 @@ static void gate_hold(struct gate *gate, struct event *event, const struct opene
 	bool is_new = false;
 
 	if (gate_look(gate, event->fd, &look) == 0) {
-		if (gate_was_let_go(gate, event, look.id)) {
-			event_answer(&gate->events, event, true);
-			return;
-		}
 		if (look.finding) {
 			gate_refuse_known(gate, event, opener, &look);
+			return;
+		}
+		if (gate_was_let_go(gate, event, look.id)) {
+			event_answer(&gate->events, event, true);
 			return;
 		}
 		request = request_find(&gate->requests, look.id);
@@ -548,7 +559,6 @@ void gate_on_missed_close(struct gate *gate)
 	struct request *request, *next;
 
 	watch_forget_all(&gate->watch);
-	gate_follow_phase(gate);
 	gate_check_closes(gate);
 	REQUEST_FOREACH (&gate->requests, request, next)
 		gate_make_stale(gate, request);
@@ -614,6 +624,26 @@ static bool gate_read(struct gate *gate, unsigned queue)
 	return n > 0;
 }
 
+/*
+ * A close after writing is told to those who ask then, and must be known before an open that came
+ * later. What only the upper group was told is older than all that the lower one has; unless that
+ * has asked alone before both do.
+ */
+static bool gate_read_both(struct gate *gate)
+{
+	unsigned first = gate->group->phase == GROUP_RETURNING ? GROUP_LOWER : GROUP_UPPER;
+	bool any = gate_read(gate, first);
+
+	if (gate->conf->mode != CONTROL_MODE_BLOCK || !request_table_full(&gate->requests))
+		any |= gate_read(gate, !first);
+	return any;
+}
+
+static bool gate_read_next(struct gate *gate, unsigned queue)
+{
+	return gate->group->phase == GROUP_HOME ? gate_read(gate, queue) : gate_read_both(gate);
+}
+
 static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct gate *gate = userdata;
@@ -622,10 +652,11 @@ static int gate_on_events(sd_event_source *source, int fd, uint32_t revents, voi
 
 	while (gate->group->queues[queue].fd != fd)
 		queue++;
-	(void)gate_read(gate, queue);
+	(void)gate_read_next(gate, queue);
 	while (lingers && !gate->requests.n_requests && n_empty < LINGER_READS &&
 	       n_batches++ < LINGER_BATCHES)
-		n_empty = gate_read(gate, queue) ? 0 : n_empty + 1;
+		n_empty = gate_read_next(gate, queue) ? 0 : n_empty + 1;
+	gate_follow_phase(gate);
 	gate->read_us = clock_monotonic_us();
 	gate_read_on(gate);
 	gate_arm_settler(gate);
@@ -854,8 +885,6 @@ static void gate_settle(struct gate *gate, struct request *request,
 		gate_name_exe(&request->origin);
 	answered = gate_answer(gate, request, allow, UINT64_MAX);
 	gate_count_verdict(gate, verdict->verdict, allow, answered);
-	if (allow && answered && verdict->verdict != VERDICT_CLEAN)
-		gate_note_let_go(gate, request->id);
 	if (request->n_openers || request->is_moved)
 		gate->counters->verdicts[verdict->verdict]++;
 	else if (request->lane == LANE_AHEAD)
@@ -965,12 +994,13 @@ static void gate_let_overdue_go(struct gate *gate, struct request *request, uint
 		return;
 	if (!allow)
 		gate_note_denied(gate, request, &verdict, arrived_by);
+	else
+		gate_note_let_go(gate, request, arrived_by);
 	gate_name_exe(&request->origin);
 	n = gate_answer(gate, request, allow, arrived_by);
 	gate->counters->timeouts += n;
 	gate_count_decided(gate, CONTROL_ON_TIMEOUT, allow, n);
 	if (allow) {
-		gate_note_let_go(gate, request->id);
 		request->timed_out = true;
 		pool_note(gate->pool, request);
 	} else {
@@ -1100,7 +1130,6 @@ int gate_set_conf(struct gate *gate, const struct conf *conf)
 	gate_check_closes(gate);
 	/* What was out of scope may not be any more. */
 	bypass_end_all(&gate->bypass, NULL, NULL);
-	gate_follow_phase(gate);
 	/* Who waits for a verdict that no longer matters need not wait on. */
 	if (conf->mode != CONTROL_MODE_BLOCK)
 		REQUEST_FOREACH (&gate->requests, request, next)
@@ -1121,7 +1150,6 @@ void gate_mounts_changed(struct gate *gate)
 	free(ids);
 	gate_check_closes(gate);
 	bypass_mounts_changed(&gate->bypass, gate_on_moved, gate);
-	gate_follow_phase(gate);
 }
 
 void gate_trust(struct gate *gate, int32_t pid)

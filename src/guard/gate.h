@@ -34,11 +34,12 @@ struct gate_callbacks {
 		       const struct wire_verdict *verdict);
 };
 
-#define LET_GO_MAX 16
+#define LET_GO_MAX 64
 
-/* A file that was not found clean, and whose openers were let through. */
+/* Somebody who was let go at the deadline. */
 struct let_go {
 	struct file_id id;
+	int32_t pid;
 	uint64_t until_us; /* monotonic */
 };
 
@@ -101,7 +102,7 @@ void gate_note_crash(struct estate *estate, bool has_crashed);
  */
 void gate_start(struct gate *gate);
 
-/* gate_let_go() closes the group: every held open is let go, and there are no more. */
+/* gate_let_go() closes the groups: every held open is let go, and there are no more. */
 void gate_let_go(struct gate *gate);
 
 /* gate_deinit() does so too, and forgets all. */

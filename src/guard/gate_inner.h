@@ -77,10 +77,6 @@ bool gate_answer_at_once(struct gate *gate, struct event *event, struct file_id 
  */
 void gate_read_on(struct gate *gate);
 
-/* gate_follow_phase() is called whenever all marks may have been taken back: before the loop goes
- * on, as the group needs a tick now and then from there on. */
-void gate_follow_phase(struct gate *gate);
-
 /* gate_check_closes() notices that the group was made to forget: closes by writers may have gone
  * unseen. gate_on_missed_close() knows that one has. */
 void gate_check_closes(struct gate *gate);

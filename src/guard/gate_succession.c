@@ -130,7 +130,6 @@ static void gate_settle_held(struct gate *gate)
 void gate_drop_marks(struct gate *gate)
 {
 	watch_forget_all(&gate->watch);
-	gate_follow_phase(gate);
 	if (gate->group->features.has[FEATURE_FILESYSTEM_MARKS])
 		gate->estate->closes_epoch = gate->group->epoch;
 	gate_check_closes(gate);

@@ -56,7 +56,6 @@ int gate_on_renames(sd_event_source *source, int fd, uint32_t revents, void *use
 		else
 			bypass_end(&gate->bypass, events[i].directory, gate_on_moved, gate);
 	}
-	gate_follow_phase(gate);
 	if (n > 0)
 		gate->owner->moved(gate->owner_context);
 	return 0;

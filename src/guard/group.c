@@ -223,7 +223,12 @@ static bool group_enter(struct group *group, enum group_phase phase)
 bool group_forget_all(struct group *group)
 {
 	group->epoch++;
-	return group->has_marked && group_enter(group, GROUP_DOWN);
+	if (group->has_marked)
+		return group_enter(group, GROUP_DOWN);
+	/* The guard before us may just have begun with it. */
+	if (group->phase == GROUP_RETURNING)
+		group->phase_us = clock_monotonic_us();
+	return false;
 }
 
 /* Whether nobody waits for it, nor may have been answered and not have run yet. */

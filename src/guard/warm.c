@@ -15,9 +15,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
-/* A run begins so long after the switch: those who have waited over it come first, and files that
- * are verified just then are not marked. */
-#define BEGIN_AFTER_US (2 * CLOCK_US_PER_SEC)
+/* A run begins so long after the switch: those who have waited over it come first, and until the
+ * upper group asks again (group.h) no file can be marked. */
+#define BEGIN_AFTER_US (3 * CLOCK_US_PER_SEC)
 
 /* So long it waits where people wait for too much else. */
 #define LATER_US CLOCK_US_PER_SEC

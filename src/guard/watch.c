@@ -128,12 +128,21 @@ static const struct mount *watch_mark_mount(const struct watch_mark *mark,
 	return there && there->is_reachable ? there : NULL;
 }
 
+/* Before the kernel may wait for a disk, or a lock, to look once more. */
+#define LOOKS_MAX 10
+
 /* Something else may have been mounted there since the mounts were read: that must not be marked,
  * nor asked. */
 static int watch_mount_again(const struct group *group, const struct mount *mount)
 {
-	int fd = file_open_directory(mount->point, mount->id, true), r;
+	int fd = -EAGAIN, r;
 	char name[32];
+
+	/* While somebody else mounts things, too, one look in fifty fails. */
+	for (unsigned i = 0; i < LOOKS_MAX && fd == -EAGAIN; i++)
+		fd = file_open_directory(mount->point, mount->id, true);
+	if (fd == -EAGAIN)
+		fd = file_open_directory(mount->point, mount->id, false);
 
 	/* It is a file, or this kernel cannot promise any of that. */
 	if (fd == -ENOTDIR || fd == -ENOSYS || fd == -EINVAL)
@@ -157,8 +166,8 @@ static void watch_all_again(const struct watch *watch, const struct mounts *moun
 
 		if (r < 0)
 			log_warning(
-				"%s: opens there are asked about as before, which makes them slow "
-				"until it is mounted again: %s",
+				"%s cannot be marked anew: as long as somebody waits over a file "
+				"there others may open it unasked: %s",
 				line_escape(escaped, sizeof(escaped), mount->point), strerror(-r));
 	}
 	group_flush(watch->group);

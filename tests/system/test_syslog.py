@@ -328,7 +328,11 @@ def test_syslog_writes_and_rotates_in_a_protected_directory_while_an_open_is_hel
     """Without any hold-timeout: who waited for what waits for us would wait until the end of the test."""
     clean = volume.write("home/clean", CLEAN)
     service = place.start(
-        include=volume / "home", hold_timeout="60m", alerts={"syslog": True}, command=namespace.command()
+        include=volume / "home",
+        hold_timeout="60m",
+        scan_ahead=False,
+        alerts={"syslog": True},
+        command=namespace.command(),
     )
     opener = service.hold(place, clean)
     paths = [volume / f"home/{number}" for number in range(5)]
@@ -351,7 +355,11 @@ def test_syslog_writes_and_rotates_in_a_protected_directory_while_no_open_gets_a
 ):
     """What it opens waits for hold-timeout, as everything does."""
     service = place.start(
-        include=volume / "home", hold_timeout="1s", alerts={"syslog": True}, command=namespace.command()
+        include=volume / "home",
+        hold_timeout="1s",
+        scan_ahead=False,
+        alerts={"syslog": True},
+        command=namespace.command(),
     )
     paths = [volume / f"home/{number}" for number in range(3)]
     for path in paths:
