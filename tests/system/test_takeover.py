@@ -71,7 +71,7 @@ def mark(service, path):
 
 def test_who_is_let_go_at_the_deadline_is_not_held_again(place, volume, clean):
     """After a takeover another of the guard's groups asks about those who were asked about before."""
-    service = start(place, volume, hold_timeout="2s", on_timeout="allow")
+    service = start(place, volume, hold_timeout="2s", on_timeout="allow", scan_ahead=False)
     mark(service, clean)
     other = volume.write("home/other", CLEAN)
     service.stop_workers()
