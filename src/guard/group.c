@@ -24,7 +24,8 @@
 
 #define PASS_OVER_MASK (FAN_OPEN_PERM | FAN_EVENT_ON_CHILD)
 
-/* Who has been answered has run by then, on whatever machine. */
+/* Who has been answered has run by then, unless somebody keeps him from the processor: see the
+ * limits in docs/ARCHITECTURE.md. */
 #define GONE_ON_US CLOCK_US_PER_SEC
 
 static unsigned group_watch_flags(const struct group *group)

@@ -162,8 +162,7 @@ bool group_forget_path_only(struct group *group, int fd);
 /*
  * group_pass_over() tells the kernel not to ask about the files directly in a directory, wherever
  * it is moved; group_look_into() takes that back. Needs FEATURE_IGNORE_MARKS and group_may_mark().
- * Return 0 or a
- * negative errno.
+ * Return 0 or a negative errno.
  */
 int group_pass_over(struct group *group, int directory);
 int group_look_into(struct group *group, int directory);
