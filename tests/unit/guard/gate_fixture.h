@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/fanotify.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -37,13 +36,14 @@
 /* --- what the linker puts in the place of the real ones --- */
 
 static struct {
-	int kernel;		 /* the test's end of the group */
-	uint64_t now_us;	 /* since the machine was started */
-	uint64_t started_us;	 /* when that was */
-	unsigned marks, unmarks; /* on files */
-	bool is_nice_withheld;	 /* CAP_SYS_NICE */
-	unsigned n_priorities;	 /* that were set */
-	int32_t low[16];	 /* processes at low priority; 0: none */
+	int kernels[GROUP_QUEUES]; /* the test's ends of the groups */
+	int kernel;		   /* the one of the group that asks and is answered */
+	uint64_t now_us;	   /* since the machine was started */
+	uint64_t started_us;	   /* when that was */
+	unsigned marks, unmarks;   /* on files */
+	bool is_nice_withheld;	   /* CAP_SYS_NICE */
+	unsigned n_priorities;	   /* that were set */
+	int32_t low[16];	   /* processes at low priority; 0: none */
 } fake;
 
 int __wrap_group_init(struct group *group);
@@ -56,13 +56,14 @@ int __wrap_group_init(struct group *group)
 {
 	int ends[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return -errno;
-	*group = (struct group){.queues[0].fd = ends[0]};
-	fake.kernel = ends[1];
-	/* Which never have anything to say. */
-	for (unsigned i = 1; i < GROUP_QUEUES; i++)
-		group->queues[i].fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	*group = (struct group){0};
+	for (unsigned i = 0; i < GROUP_QUEUES; i++) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+			return -errno;
+		group->queues[i].fd = ends[0];
+		fake.kernels[i] = ends[1];
+	}
+	fake.kernel = fake.kernels[GROUP_UPPER];
 	return 0;
 }
 
@@ -235,7 +236,8 @@ static inline void fixture_deinit(struct fixture *fixture)
 	lose(&fixture->contents);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		lose(&fixture->workers[i].fd);
-	close(fake.kernel);
+	for (unsigned i = 0; i < GROUP_QUEUES; i++)
+		close(fake.kernels[i]);
 	close(fixture->reporter);
 	outbox_free(fixture->outbox);
 	sd_event_unref(fixture->event);
