@@ -176,10 +176,11 @@ static int queue_mark(const struct group_queue *queue, unsigned flags, uint64_t 
 	return fanotify_mark(queue->fd, flags, mask, fd, path) < 0 ? -errno : 0;
 }
 
-static int queue_watch(const struct group *group, unsigned queue, unsigned what, const char *path)
+static int queue_watch(const struct group *group, unsigned queue, unsigned what, int fd,
+		       const char *path)
 {
-	return queue_mark(&group->queues[queue], what | group_watch_flags(group), WATCH_MASK,
-			  AT_FDCWD, path);
+	return queue_mark(&group->queues[queue], what | group_watch_flags(group), WATCH_MASK, fd,
+			  path);
 }
 
 static bool group_asks(const struct group *group, unsigned queue)
@@ -187,31 +188,31 @@ static bool group_asks(const struct group *group, unsigned queue)
 	return queue == GROUP_UPPER ? group->phase != GROUP_DOWN : group->phase != GROUP_HOME;
 }
 
-int group_watch(const struct group *group, const char *path)
+int group_watch(const struct group *group, int fd, const char *path)
 {
 	int r = 0;
 
 	for (unsigned i = 0; i < GROUP_QUEUES && r == 0; i++)
 		if (group_asks(group, i))
-			r = queue_watch(group, i, FAN_MARK_ADD, path);
+			r = queue_watch(group, i, FAN_MARK_ADD, fd, path);
 	/* In this order, so that somebody asks all the time. */
 	for (unsigned i = 0; i < GROUP_QUEUES && r == 0; i++)
 		if (!group_asks(group, i))
-			(void)queue_watch(group, i, FAN_MARK_REMOVE, path);
+			(void)queue_watch(group, i, FAN_MARK_REMOVE, fd, path);
 	return r;
 }
 
 int group_unwatch(const struct group *group, const char *path)
 {
-	int r = queue_watch(group, GROUP_UPPER, FAN_MARK_REMOVE, path),
-	    other = queue_watch(group, GROUP_LOWER, FAN_MARK_REMOVE, path);
+	int r = queue_watch(group, GROUP_UPPER, FAN_MARK_REMOVE, AT_FDCWD, path),
+	    other = queue_watch(group, GROUP_LOWER, FAN_MARK_REMOVE, AT_FDCWD, path);
 
 	return r < 0 ? other : r;
 }
 
 int group_watch_steadily(const struct group *group, const char *path)
 {
-	return queue_watch(group, GROUP_LOWER, FAN_MARK_ADD, path);
+	return queue_watch(group, GROUP_LOWER, FAN_MARK_ADD, AT_FDCWD, path);
 }
 
 static bool group_enter(struct group *group, enum group_phase phase)

@@ -115,11 +115,12 @@ int group_left(const struct group *group, unsigned queue, struct group_event *ev
 void group_answer(struct group *group, unsigned queue, int fd, bool allow);
 
 /*
- * group_watch() marks what path is on: its superblock, or its mount where there is no
- * FEATURE_FILESYSTEM_MARKS; for the group that asks, and no more for the other one. group_unwatch()
- * takes that back. Return 0 or a negative errno: then those who asked before still do.
+ * group_watch() marks what path is on, NULL: what the file of fd is on: its superblock, or its
+ * mount where there is no FEATURE_FILESYSTEM_MARKS; for the group that asks, and no more for the
+ * other one. group_unwatch() takes that back. Return 0 or a negative errno: then those who asked
+ * before still do.
  */
-int group_watch(const struct group *group, const char *path);
+int group_watch(const struct group *group, int fd, const char *path);
 int group_unwatch(const struct group *group, const char *path);
 
 /* group_watch_steadily() does it for good, see remote.h: no file on there is ever marked. */

@@ -11,6 +11,7 @@
 #include "overlay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,7 @@ static int watch_add_mark(struct watch *watch, const struct mount *mount, uint64
 	if (!larger)
 		return -ENOMEM;
 	watch->marks = larger;
-	r = group_watch(watch->group, mount->point);
+	r = group_watch(watch->group, AT_FDCWD, mount->point);
 	if (r < 0)
 		return r;
 	mark.renames_watched = !mount_id && watch_renames_on(watch, mark.device);
@@ -128,7 +129,7 @@ static const struct mount *watch_mark_mount(const struct watch_mark *mark,
 	return there && there->is_reachable ? there : NULL;
 }
 
-/* Before the kernel may wait for a disk, or a lock, to look once more. */
+/* While somebody else mounts things, too, one look in fifty fails. */
 #define LOOKS_MAX 10
 
 /* Something else may have been mounted there since the mounts were read: that must not be marked,
@@ -136,21 +137,16 @@ static const struct mount *watch_mark_mount(const struct watch_mark *mark,
 static int watch_mount_again(const struct group *group, const struct mount *mount)
 {
 	int fd = -EAGAIN, r;
-	char name[32];
 
-	/* While somebody else mounts things, too, one look in fifty fails. */
+	/* Never without the cache: the way there may lead over somebody who does not answer. */
 	for (unsigned i = 0; i < LOOKS_MAX && fd == -EAGAIN; i++)
 		fd = file_open_directory(mount->point, mount->id, true);
-	if (fd == -EAGAIN)
-		fd = file_open_directory(mount->point, mount->id, false);
-
 	/* It is a file, or this kernel cannot promise any of that. */
 	if (fd == -ENOTDIR || fd == -ENOSYS || fd == -EINVAL)
-		return group_watch(group, mount->point);
+		return group_watch(group, AT_FDCWD, mount->point);
 	if (fd < 0)
 		return fd;
-	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	r = group_watch(group, name);
+	r = group_watch(group, fd, NULL);
 	close(fd);
 	return r;
 }
@@ -164,7 +160,8 @@ static void watch_all_again(const struct watch *watch, const struct mounts *moun
 		const struct mount *mount = watch_mark_mount(&watch->marks[i], mounts);
 		int r = mount ? watch_mount_again(watch->group, mount) : 0;
 
-		if (r < 0)
+		/* Where the lower group goes on asking nothing is amiss. */
+		if (r < 0 && watch->group->phase == GROUP_DOWN)
 			log_warning(
 				"%s cannot be marked anew: as long as somebody waits over a file "
 				"there others may open it unasked: %s",

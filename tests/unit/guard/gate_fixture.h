@@ -318,22 +318,31 @@ static inline uint64_t inode_of(const char *name)
 
 /* --- the kernel --- */
 
-/* Somebody opens a file. Returns the descriptor that the kernel would know the open by. */
-static inline int open_by(struct fixture *fixture, const char *name, int32_t pid)
+/* The kernel tells of a file, by one of its ends; the guard has not read it yet. Returns the
+ * descriptor that the kernel would know the event by. */
+static inline int tell(int kernel, uint64_t mask, const char *name, int32_t pid)
 {
 	const struct fanotify_event_metadata metadata = {
 		.event_len = FAN_EVENT_METADATA_LEN,
 		.vers = FANOTIFY_METADATA_VERSION,
 		.metadata_len = FAN_EVENT_METADATA_LEN,
-		.mask = FAN_OPEN_PERM,
+		.mask = mask,
 		.fd = open(name, O_RDONLY | O_CLOEXEC),
 		.pid = pid,
 	};
 
 	assert_true(metadata.fd >= 0);
-	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
-	run(fixture);
+	assert_int_equal(write(kernel, &metadata, sizeof(metadata)), sizeof(metadata));
 	return metadata.fd;
+}
+
+/* Somebody opens a file. */
+static inline int open_by(struct fixture *fixture, const char *name, int32_t pid)
+{
+	int fd = tell(fake.kernel, FAN_OPEN_PERM, name, pid);
+
+	run(fixture);
+	return fd;
 }
 
 static inline int open_file(struct fixture *fixture, const char *name)
@@ -344,17 +353,7 @@ static inline int open_file(struct fixture *fixture, const char *name)
 /* Somebody closes a file that he could write to. */
 static inline void close_written(struct fixture *fixture, const char *name)
 {
-	const struct fanotify_event_metadata metadata = {
-		.event_len = FAN_EVENT_METADATA_LEN,
-		.vers = FANOTIFY_METADATA_VERSION,
-		.metadata_len = FAN_EVENT_METADATA_LEN,
-		.mask = FAN_CLOSE_WRITE,
-		.fd = open(name, O_RDONLY | O_CLOEXEC),
-		.pid = OPENER_PID,
-	};
-
-	assert_true(metadata.fd >= 0);
-	assert_int_equal(write(fake.kernel, &metadata, sizeof(metadata)), sizeof(metadata));
+	(void)tell(fake.kernel, FAN_CLOSE_WRITE, name, OPENER_PID);
 	run(fixture);
 }
 

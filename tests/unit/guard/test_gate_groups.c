@@ -24,23 +24,6 @@ static void enter(struct fixture *fixture, enum group_phase phase, enum group_qu
 	fake.kernel = fake.kernels[speaks];
 }
 
-/* The guard has not read it yet. Returns the descriptor. */
-static int tell(enum group_queue_name queue, uint64_t mask, const char *name)
-{
-	const struct fanotify_event_metadata metadata = {
-		.event_len = FAN_EVENT_METADATA_LEN,
-		.vers = FANOTIFY_METADATA_VERSION,
-		.metadata_len = FAN_EVENT_METADATA_LEN,
-		.mask = mask,
-		.fd = open(name, O_RDONLY | O_CLOEXEC),
-		.pid = OPENER_PID,
-	};
-
-	assert_true(metadata.fd >= 0);
-	assert_int_equal(write(fake.kernels[queue], &metadata, sizeof(metadata)), sizeof(metadata));
-	return metadata.fd;
-}
-
 static void who_is_asked_about_by_the_lower_group_is_answered_by_it(void **state)
 {
 	struct fixture *fixture = *state;
@@ -156,30 +139,29 @@ static void know_what_a_user_may_write(struct fixture *fixture)
 	assert_answered(open_file(fixture, "users"), true);
 }
 
-static void a_close_that_only_the_upper_group_was_told_comes_first(void **state)
+/* One group is told of a close, and the other one of an open that came later. */
+static void assert_close_comes_first(struct fixture *fixture, enum group_phase phase,
+				     enum group_queue_name told_of_close,
+				     enum group_queue_name told_of_open)
 {
-	struct fixture *fixture = *state;
 	int fd;
 
 	know_what_a_user_may_write(fixture);
-	enter(fixture, GROUP_DOWN, GROUP_LOWER);
-	fd = tell(GROUP_LOWER, FAN_OPEN_PERM, "users");
-	(void)tell(GROUP_UPPER, FAN_CLOSE_WRITE, "users");
+	enter(fixture, phase, told_of_open);
+	fd = tell(fake.kernel, FAN_OPEN_PERM, "users", OPENER_PID);
+	(void)tell(fake.kernels[told_of_close], FAN_CLOSE_WRITE, "users", OPENER_PID);
 	run(fixture);
 	assert_held(fd);
 }
 
+static void a_close_that_only_the_upper_group_was_told_comes_first(void **state)
+{
+	assert_close_comes_first(*state, GROUP_DOWN, GROUP_UPPER, GROUP_LOWER);
+}
+
 static void so_does_one_that_only_the_lower_one_was_told(void **state)
 {
-	struct fixture *fixture = *state;
-	int fd;
-
-	know_what_a_user_may_write(fixture);
-	enter(fixture, GROUP_RETURNING, GROUP_UPPER);
-	fd = tell(GROUP_UPPER, FAN_OPEN_PERM, "users");
-	(void)tell(GROUP_LOWER, FAN_CLOSE_WRITE, "users");
-	run(fixture);
-	assert_held(fd);
+	assert_close_comes_first(*state, GROUP_RETURNING, GROUP_LOWER, GROUP_UPPER);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
